@@ -1,0 +1,76 @@
+//! The contract between the eBPF programs and the agent.
+//!
+//! Every map's key and value, the read-only settings, the drop reasons and the events are defined here and
+//! nowhere else. Both sides compile this crate; the layouts contain no implicit padding (the `zerocopy`
+//! derives refuse to compile otherwise) and their sizes are asserted. Byte order: fields that stand in a
+//! packet are byte arrays in network order, everything else is in the machine's order.
+//!
+//! Pinned maps outlive the agent, so a change of any layout or map name needs a new [`ABI_VERSION`]; the
+//! version is part of the pin path and an agent never adopts maps of another version.
+#![no_std]
+
+mod event;
+mod handle;
+mod pair;
+mod reason;
+mod settings;
+mod tap;
+
+pub use event::{EVENT_EXPIRED, EVENT_MISS, Event};
+pub use handle::Handle;
+pub use pair::{InEntry, OutEntry, OutKey};
+pub use reason::{DROP_REASONS, Direction, DropReason};
+pub use settings::{NextHop, Settings, SkbLayout};
+pub use tap::{Budget, Count, TapEntry, count_index, drop_index};
+
+/// Version of everything in this crate.
+pub const ABI_VERSION: u32 = 1;
+
+/// Names of the maps, as they stand in the BPF object and in the pin directory. Kept to 15 bytes, the
+/// kernel's limit for a map's name.
+pub mod map {
+    /// Hash, tap interface index (`u32`) to [`TapEntry`](crate::TapEntry): the guests of this host.
+    pub const TAPS: &str = "TAPS";
+    /// Hash, [`OutKey`](crate::OutKey) to [`OutEntry`](crate::OutEntry): pairs a local guest may send on.
+    pub const PAIRS_OUT: &str = "PAIRS_OUT";
+    /// Hash, [`Handle`](crate::Handle) to [`InEntry`](crate::InEntry): pairs a local guest may receive on.
+    pub const PAIRS_IN: &str = "PAIRS_IN";
+    /// Hash, peer host address (`[u8; 16]`) to [`NextHop`](crate::NextHop).
+    pub const NEXT_HOPS: &str = "NEXT_HOPS";
+    /// Array of one `u64`: the boot-time instant in nanoseconds at which the host lease ends; 0 = closed.
+    pub const LEASE: &str = "LEASE";
+    /// Per-CPU array of `u64` packets, indexed by [`drop_index`](crate::drop_index).
+    pub const DROPS: &str = "DROPS";
+    /// Per-CPU array of [`Count`](crate::Count), indexed by [`count_index`](crate::count_index).
+    pub const PASSED: &str = "PASSED";
+    /// Array of [`Budget`](crate::Budget), indexed by tap slot.
+    pub const BUDGETS: &str = "BUDGETS";
+    /// Ring buffer of [`Event`](crate::Event).
+    pub const EVENTS: &str = "EVENTS";
+    /// Array of one `u32`: the mark of [`Settings`](crate::Settings), read back by a restarted agent.
+    pub const MARK: &str = "MARK";
+}
+
+/// Name of the read-only global that holds [`Settings`].
+pub const SETTINGS: &str = "SETTINGS";
+
+/// Bounds, each with its reason.
+pub mod limits {
+    /// Taps on one host; also the number of counter slots. Slot 0 belongs to the uplink and to frames of
+    /// no known tap. A counter slot costs about 700 bytes per CPU.
+    pub const SLOTS: u32 = 1024;
+    /// Entries in each direction. A hash entry of about 200 bytes makes this 25 MiB when full.
+    pub const PAIRS: u32 = 131_072;
+    /// Peer hosts that one host can send to at a time.
+    pub const PEERS: u32 = 4_096;
+    /// Bytes of the event ring: 5 000 events, far more than the budgets of all taps allow in one wake-up.
+    pub const EVENT_RING_BYTES: u32 = 256 * 1024;
+    /// A tap's events: at most this many a second once the burst is used up.
+    pub const EVENTS_PER_SECOND: u64 = 50;
+    /// Events that a quiet tap may raise at once: a guest that opens many pairs in one go.
+    pub const EVENT_BURST: u64 = 64;
+    /// Neighbour answers a second for one tap.
+    pub const ANSWERS_PER_SECOND: u64 = 200;
+    /// Neighbour answers that a quiet tap may ask for at once.
+    pub const ANSWER_BURST: u64 = 256;
+}

@@ -1,0 +1,83 @@
+use crate::Handle;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Key of `PAIRS_OUT`: which guest is sending, and to which address. Addresses are IPv6, or IPv4 as
+/// `::ffff:a.b.c.d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct OutKey {
+    /// Interface index of the sending guest's tap.
+    pub tap: u32,
+    /// Where the guest sends to.
+    pub destination: [u8; 16],
+}
+
+/// Value of `PAIRS_OUT`: how to carry the pair's packets, and until when. The fields after
+/// `src_generation` are not read per packet; they let an agent that starts anew know what it is looking at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct OutEntry {
+    /// Boot time in nanoseconds; from this instant on the entry carries nothing.
+    pub deadline_ns: u64,
+    /// The pair this entry carries.
+    pub pair_id: u64,
+    /// What the receiver calls this pair on the wire.
+    pub handle: Handle,
+    /// Source of the outer header.
+    pub src_host: [u8; 16],
+    /// Destination of the outer header, and key of `NEXT_HOPS`.
+    pub dst_host: [u8; 16],
+    /// Destination port of the outer UDP header, network order.
+    pub port: [u8; 2],
+    /// Largest inner IP packet in bytes.
+    pub mtu: u16,
+    /// Generation of the sending VM's placement.
+    pub src_generation: u32,
+    /// Generation of the receiving VM's placement.
+    pub dst_generation: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The sending VM.
+    pub src_vm: [u8; 16],
+    /// The receiving VM.
+    pub dst_vm: [u8; 16],
+}
+
+/// Value of `PAIRS_IN`, found by [`Handle`]: what a frame under this handle must look like, and which
+/// guest it is for. The fields after `src_generation` are not read per packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct InEntry {
+    /// Boot time in nanoseconds; from this instant on the entry delivers nothing.
+    pub deadline_ns: u64,
+    /// The pair this entry delivers.
+    pub pair_id: u64,
+    /// Outer source that the handle is bound to.
+    pub src_host: [u8; 16],
+    /// Outer destination that the handle is bound to.
+    pub dst_host: [u8; 16],
+    /// Inner source.
+    pub src_addr: [u8; 16],
+    /// Inner destination.
+    pub dst_addr: [u8; 16],
+    /// Interface index of the receiving guest's tap.
+    pub tap: u32,
+    /// MAC address of the receiving guest.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// The tap's place in the counters.
+    pub slot: u32,
+    /// Generation of the sending VM's placement.
+    pub src_generation: u32,
+    /// Generation of the receiving VM's placement.
+    pub dst_generation: u32,
+    /// The sending VM.
+    pub src_vm: [u8; 16],
+    /// The receiving VM.
+    pub dst_vm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<OutKey>() == 20);
+const _: () = assert!(size_of::<OutEntry>() == 104);
+const _: () = assert!(size_of::<InEntry>() == 136);

@@ -1,0 +1,50 @@
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Read-only global of the programs, fixed when they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Settings {
+    /// Packet mark that says "delivered by our programs"; random, never 0. It is chosen once per pin
+    /// directory and kept in the `MARK` map, so a restarted agent's programs agree with those still running.
+    pub mark: u32,
+    /// Interface index of the uplink.
+    pub uplink: u32,
+    /// The host's underlay address.
+    pub host: [u8; 16],
+    /// UDP port on which this host receives, network order.
+    pub port: [u8; 2],
+    /// Zero.
+    pub reserved: [u8; 2],
+    /// Where the running kernel keeps what a guest can lie about.
+    pub skb: SkbLayout,
+}
+
+/// Byte offsets inside the kernel's `struct sk_buff`, from its BTF. The BPF context of a traffic-control
+/// program is that structure, but these fields are not offered to programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SkbLayout {
+    /// The byte that holds the two bits of `ip_summed`.
+    pub ip_summed: u32,
+    /// How far those bits are shifted to the left in it.
+    pub ip_summed_shift: u32,
+    /// `head`, 8 bytes; `csum_start` counts from it.
+    pub head: u32,
+    /// `data`, 8 bytes; a packet's first byte.
+    pub data: u32,
+    /// `csum_start`, 2 bytes, followed by `csum_offset`, 2 bytes.
+    pub csum_start: u32,
+}
+
+/// Value of `NEXT_HOPS`: how a frame reaches a peer host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct NextHop {
+    /// Interface index to send on.
+    pub interface: u32,
+    /// IPv4 address of the neighbour on that link: the peer itself, or the gateway towards it.
+    pub neighbour: [u8; 4],
+}
+
+const _: () = assert!(size_of::<Settings>() == 48);
+const _: () = assert!(size_of::<NextHop>() == 8);

@@ -1,0 +1,89 @@
+//! The agent's API on its own host: HTTP over a Unix socket that only root may open.
+//!
+//! | method and path | answer |
+//! |---|---|
+//! | GET `/v1/status` | [`AgentStatus`] |
+//! | GET `/v1/drops` | [`Drops`] |
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// One screen about one host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentStatus {
+    pub version: String,
+    pub abi_version: u32,
+    pub host: String,
+    pub host_id: Uuid,
+    pub address: IpAddr,
+    pub uplink: String,
+    /// Whether the agent follows the registry's goal state now.
+    pub registry_connected: bool,
+    /// The goal state that is in force; none before the first.
+    pub applied_revision: Option<u64>,
+    /// Milliseconds until the kernel refuses every pair of this host; 0 when it does already.
+    pub lease_left_ms: u64,
+    /// Milliseconds until the last pair of this host ends if the registry stays away.
+    pub survives_ms: u64,
+    pub vms: Vec<LocalVm>,
+    pub pairs: Vec<LocalPair>,
+    /// Things remembered as dead: pair ids, old generations, removed hosts.
+    pub tombstones: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalVm {
+    pub id: Uuid,
+    pub name: String,
+    pub network: String,
+    pub address: IpAddr,
+    pub generation: u32,
+    pub tap: String,
+    /// `guarded` when both programs are attached and the tap is up.
+    pub state: String,
+}
+
+/// One kernel entry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalPair {
+    pub pair_id: u64,
+    /// `in` or `out`.
+    pub way: String,
+    pub source: Uuid,
+    pub destination: Uuid,
+    /// Where its packets come from or go to.
+    pub peer_host: IpAddr,
+    /// Milliseconds until its deadline; 0 when it has passed.
+    pub left_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Drops {
+    pub drops: Vec<DropCount>,
+    pub passed: Vec<PassCount>,
+}
+
+/// Packets dropped for one reason; only counts above zero are listed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DropCount {
+    /// The guest's name, or none for what belongs to no guest.
+    pub vm: Option<String>,
+    pub network: Option<String>,
+    /// `from_tap`, `from_uplink` or `to_tap`.
+    pub direction: String,
+    /// The reason's fixed word.
+    pub reason: String,
+    /// The reason in a sentence.
+    pub meaning: String,
+    pub packets: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PassCount {
+    pub vm: Option<String>,
+    pub network: Option<String>,
+    pub direction: String,
+    pub packets: u64,
+    pub bytes: u64,
+}

@@ -1,0 +1,197 @@
+//! The operators' REST API, all under `/api/v1`. JSON in and out; unknown fields are refused.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | GET `/status` | | [`Status`] |
+//! | GET, POST `/networks` | [`NewNetwork`] | `Vec<`[`Network`]`>`, [`Network`] |
+//! | GET `/networks/{network}` | | [`Network`] |
+//! | GET, POST `/hosts` | [`NewHost`] | `Vec<`[`Host`]`>`, [`Host`] |
+//! | GET `/hosts/{host}` | | [`Host`] |
+//! | GET, POST `/networks/{network}/vms` | [`NewVm`] | `Vec<`[`Vm`]`>`, [`Vm`] |
+//! | GET `/networks/{network}/vms/{vm}` | | [`Vm`] |
+//! | POST `/networks/{network}/vms/{vm}/placement` | [`NewPlacement`] | [`Vm`] |
+//! | GET, POST `/networks/{network}/pairs` | [`NewPair`] | `Vec<`[`Pair`]`>`, `Vec<`[`Pair`]`>` |
+//! | POST `/networks/{network}/denials` | [`NewDenial`] | [`Denial`] |
+//!
+//! A refusal is an HTTP status with a [`Problem`] (RFC 9457, `application/problem+json`).
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// What went wrong, for people and programs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Problem {
+    /// A word for programs, never renamed: `not_found`, `exists`, `invalid`, `conflict`, `forbidden`,
+    /// `unavailable`, `internal`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status, once more.
+    pub status: u16,
+    /// What failed.
+    pub title: String,
+    /// Why, and what to do next.
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewNetwork {
+    pub name: String,
+    /// At most one of each family, such as `10.77.0.0/24`.
+    pub prefixes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Network {
+    pub id: Uuid,
+    pub name: String,
+    pub prefixes: Vec<String>,
+    /// Of the guests' interfaces, in bytes.
+    pub mtu: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewHost {
+    pub name: String,
+    /// Underlay address.
+    pub address: IpAddr,
+    /// Where peers reach the agent; 7444 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_port: Option<u16>,
+    /// Where the host receives the overlay; 4789 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay_port: Option<u16>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    pub id: Uuid,
+    pub name: String,
+    pub address: IpAddr,
+    pub agent_port: u16,
+    pub overlay_port: u16,
+    /// `waiting` until the host has enrolled, then `enrolled`.
+    pub state: String,
+    /// Whether its agent follows the goal state now.
+    pub connected: bool,
+    /// Highest revision that the host has given a receipt for, since the registry started.
+    pub applied_revision: Option<u64>,
+    /// Latest instant, Unix milliseconds by registry time, at which a lease granted to it can still hold;
+    /// none if none can.
+    pub lease_ends_unix_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewVm {
+    pub name: String,
+    /// One of the network's prefix; chosen by the registry if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Such as `02:00:00:00:00:01`; chosen by the registry if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Vm {
+    pub id: Uuid,
+    pub name: String,
+    pub network: String,
+    pub address: IpAddr,
+    pub prefix: u8,
+    pub mac: String,
+    pub mtu: u32,
+    pub placement: Option<Placement>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Placement {
+    pub host: String,
+    pub generation: u32,
+    /// Interface name on that host.
+    pub tap: String,
+    /// `open`, or `waiting` until the host of the generation before can no longer deliver.
+    pub state: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPlacement {
+    pub host: String,
+}
+
+/// Allows both directions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewPair {
+    pub source: String,
+    pub destination: String,
+}
+
+/// One direction that is allowed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pair {
+    /// Never used twice; may exceed 2^53.
+    pub id: u64,
+    pub source: String,
+    pub destination: String,
+    /// What it carries; `all`.
+    pub grant: String,
+    pub since_unix_ms: u64,
+}
+
+/// Ends both directions.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewDenial {
+    pub source: String,
+    pub destination: String,
+    /// How long to wait for the hosts' receipts; 0 answers as soon as the denial is durable.
+    pub timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Denial {
+    /// Whether every direction has ended for certain.
+    pub applied: bool,
+    /// The goal state that carries the denial.
+    pub revision: u64,
+    pub directions: Vec<DeniedDirection>,
+    /// The sources' hosts: told, but not waited for.
+    pub told: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeniedDirection {
+    pub pair_id: u64,
+    pub source: String,
+    pub destination: String,
+    /// The host whose word counts: where the destination VM is placed; none if it is placed nowhere.
+    pub host: Option<String>,
+    /// `applied`, `lease_ended`, `not_placed` or `unanswered`.
+    pub state: String,
+    /// When the host applied it, Unix milliseconds by registry time.
+    pub applied_unix_ms: Option<u64>,
+    /// Packets queued to the guest before the denial and not yet read by it.
+    pub undrained: u64,
+    /// When this host's lease ends, if it has not answered.
+    pub lease_ends_unix_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub installation: Uuid,
+    pub revision: u64,
+    pub unix_ms: u64,
+    pub token_life_secs: u64,
+    pub lease_secs: u64,
+    pub hosts: Vec<Host>,
+    pub networks: u64,
+    pub vms: u64,
+    /// Directions allowed.
+    pub pairs: u64,
+}

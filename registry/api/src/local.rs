@@ -56,6 +56,43 @@ pub struct LocalPair {
     pub peer_host: IpAddr,
     /// Milliseconds until its deadline; 0 when it has passed.
     pub left_ms: u64,
+    /// What the token said that opened it. The tag is not kept; none if an agent before this one opened it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claims: Option<TokenClaims>,
+}
+
+/// A token's claims, as `pairgate token inspect` prints them too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenClaims {
+    /// 1 = replies only.
+    pub flags: u8,
+    /// Where the destination host receives the overlay.
+    pub dst_port: u16,
+    /// May exceed 2^53.
+    pub pair_id: u64,
+    pub src_generation: u32,
+    pub dst_generation: u32,
+    pub network: Uuid,
+    pub src_vm: Uuid,
+    pub dst_vm: Uuid,
+    pub src_addr: IpAddr,
+    pub dst_addr: IpAddr,
+    pub src_host: IpAddr,
+    pub dst_host: IpAddr,
+    /// Unix seconds.
+    pub not_before: u64,
+    /// Unix seconds.
+    pub expires: u64,
+    /// Empty = everything.
+    pub grants: Vec<GrantClaim>,
+}
+
+/// One protocol, and for TCP, UDP and SCTP a range of destination ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantClaim {
+    pub protocol: u8,
+    pub first: u16,
+    pub last: u16,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -74,3 +74,6 @@ pub mod limits {
     /// Neighbour answers that a quiet tap may ask for at once.
     pub const ANSWER_BURST: u64 = 256;
 }
+
+/// The MAC address under which every guest sees every peer: the one neighbour there is on a tap.
+pub const GATEWAY_MAC: [u8; 6] = [0x02, 0x50, 0x47, 0x00, 0x00, 0x01];

@@ -1,0 +1,25 @@
+//! Reading a frame without owning its memory.
+
+/// A frame as the decisions see it, from the first byte of the destination MAC address.
+pub trait Frame {
+    /// Length of the whole frame in bytes.
+    fn length(&self) -> u32;
+
+    /// The `N` bytes from `at` on, or nothing if the frame ends before. For the programs both numbers are
+    /// constants.
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
+}
+
+/// A frame in ordinary memory: for the tests and tools on the host.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes<'a>(pub &'a [u8]);
+
+impl Frame for Bytes<'_> {
+    fn length(&self) -> u32 {
+        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+    }
+
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.0.get(at..at.checked_add(N)?)?.try_into().ok()
+    }
+}

@@ -1,0 +1,22 @@
+use pairgate_abi::NextHop;
+
+/// What happens to a frame that is not dropped. Turned into an action, and counted, in one place only: the
+/// programs' `verdict` module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it on.
+    Redirect(Way),
+    /// On the uplink: it is none of our business, the host gets it as it came.
+    NotOurs,
+    /// On a tap, towards the guest: one of our programs sent it here.
+    Delivered,
+}
+
+/// Where a redirected frame goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through an interface of the host to a neighbour on the underlay.
+    Neighbour(NextHop),
+    /// To the guest behind the tap with this interface index.
+    Tap(u32),
+}

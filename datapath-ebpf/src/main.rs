@@ -1,0 +1,52 @@
+//! The eBPF programs. Each looks up, asks the pure decisions of `pairgate_packet`, and does what they say.
+//!
+//! `from_tap` and `from_uplink` are straight lines of named steps and never use each other; every answer
+//! leaves through `verdict`. A program that could panic would loop in the panic handler, which the kernel's
+//! verifier refuses to load.
+#![no_std]
+#![no_main]
+
+mod from_tap;
+mod from_uplink;
+mod maps;
+mod skb;
+mod to_tap;
+mod verdict;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use pairgate_abi::Direction;
+use skb::Skb;
+
+/// What a guest sends; on the tap's ingress.
+#[classifier]
+pub fn from_tap(context: TcContext) -> i32 {
+    let (skb, mut slot) = (Skb::new(context), 0);
+    let result = from_tap::run(&skb, &mut slot);
+    verdict::finish(&skb, Direction::FromTap, slot, result)
+}
+
+/// What arrives from other hosts; on the uplink's ingress.
+#[classifier]
+pub fn from_uplink(context: TcContext) -> i32 {
+    let (skb, mut slot) = (Skb::new(context), 0);
+    let result = from_uplink::run(&skb, &mut slot);
+    verdict::finish(&skb, Direction::FromUplink, slot, result)
+}
+
+/// What is about to be queued to a guest; on the tap's egress.
+#[classifier]
+pub fn to_tap(context: TcContext) -> i32 {
+    let (skb, mut slot) = (Skb::new(context), 0);
+    let result = to_tap::run(&skb, &mut slot);
+    verdict::finish(&skb, Direction::ToTap, slot, result)
+}
+
+/// Never reached: the verifier refuses a program that holds this loop.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,117 @@
+//! Every map, and the lookups of the ones that authorise. The only statics besides the licence.
+use crate::skb;
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use pairgate_abi::{
+    Budget, Count, Direction, DropReason, Event, Handle, InEntry, NextHop, OutEntry, OutKey, Settings,
+    SkbLayout, TapEntry, limits,
+};
+
+/// The guests of this host, by interface index of their taps.
+#[map]
+static TAPS: HashMap<u32, TapEntry> = HashMap::pinned(limits::SLOTS, BPF_F_NO_PREALLOC);
+
+/// Pairs a local guest may send on.
+#[map]
+static PAIRS_OUT: HashMap<OutKey, OutEntry> = HashMap::pinned(limits::PAIRS, BPF_F_NO_PREALLOC);
+
+/// Pairs a local guest may receive on.
+#[map]
+static PAIRS_IN: HashMap<Handle, InEntry> = HashMap::pinned(limits::PAIRS, BPF_F_NO_PREALLOC);
+
+/// How frames reach a peer host.
+#[map]
+static NEXT_HOPS: HashMap<[u8; 16], NextHop> = HashMap::pinned(limits::PEERS, BPF_F_NO_PREALLOC);
+
+/// When the host lease ends.
+#[map]
+static LEASE: Array<u64> = Array::pinned(1, 0);
+
+/// Packets dropped, by slot, direction and reason.
+#[map]
+static DROPS: PerCpuArray<u64> =
+    PerCpuArray::pinned(limits::SLOTS * Direction::COUNT * DropReason::COUNT, 0);
+
+/// Packets and bytes passed, by slot and direction.
+#[map]
+static PASSED: PerCpuArray<Count> = PerCpuArray::pinned(limits::SLOTS * Direction::COUNT, 0);
+
+/// What each tap has left to raise events and ask questions.
+#[map]
+static BUDGETS: Array<Budget> = Array::pinned(limits::SLOTS, 0);
+
+/// What the agent should know.
+#[map]
+static EVENTS: RingBuf = RingBuf::pinned(limits::EVENT_RING_BYTES, 0);
+
+/// The packet mark of these programs, kept for the agent that comes after; the programs have it in their
+/// settings.
+#[map]
+static MARK: Array<u32> = Array::pinned(1, 0);
+
+/// Fixed by the agent when it loads the programs. Zeros, as they stand here, pass nothing: no mark is 0.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings {
+    mark: 0,
+    uplink: 0,
+    host: [0; 16],
+    port: [0; 2],
+    reserved: [0; 2],
+    skb: SkbLayout { ip_summed: 0, ip_summed_shift: 0, head: 0, data: 0, csum_start: 0 },
+};
+
+#[inline(always)]
+pub fn settings() -> &'static Settings {
+    skb::settled(&SETTINGS)
+}
+
+#[inline(always)]
+pub fn tap(interface: u32) -> Option<&'static TapEntry> {
+    skb::value(TAPS.get_ptr(interface))
+}
+
+#[inline(always)]
+pub fn pair_out(key: &OutKey) -> Option<&'static OutEntry> {
+    skb::value(PAIRS_OUT.get_ptr(key))
+}
+
+#[inline(always)]
+pub fn pair_in(handle: &Handle) -> Option<&'static InEntry> {
+    skb::value(PAIRS_IN.get_ptr(handle))
+}
+
+#[inline(always)]
+pub fn next_hop(host: &[u8; 16]) -> Option<NextHop> {
+    skb::value(NEXT_HOPS.get_ptr(host)).copied()
+}
+
+/// The instant at which the host lease ends; a lease that cannot be read has ended.
+#[inline(always)]
+pub fn lease() -> u64 {
+    LEASE.get(0).copied().unwrap_or(0)
+}
+
+/// Counters of one CPU, which nothing else writes while a program runs.
+#[inline(always)]
+pub fn drops(index: u32) -> Option<*mut u64> {
+    DROPS.get_ptr_mut(index)
+}
+
+#[inline(always)]
+pub fn passed(index: u32) -> Option<*mut Count> {
+    PASSED.get_ptr_mut(index)
+}
+
+#[inline(always)]
+pub fn budget(slot: u32) -> Option<*mut Budget> {
+    BUDGETS.get_ptr_mut(slot)
+}
+
+/// Tells the agent. A full ring loses the event, and the next packet raises it again.
+#[inline(always)]
+pub fn raise(event: Event) {
+    let _lost_if_full = EVENTS.output::<Event>(event, 0);
+}

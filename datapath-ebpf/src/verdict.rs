@@ -1,0 +1,39 @@
+//! The only exit: turns a result into an action, and counts it.
+//!
+//! Every frame is counted exactly once, as passed or under one reason; only what is the host's own is not
+//! counted at all.
+use crate::{maps, skb, skb::Skb};
+use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use pairgate_abi::{Direction, DropReason, count_index, drop_index};
+use pairgate_packet::{Frame, Verdict, Way};
+
+#[inline(always)]
+pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict, DropReason>) -> i32 {
+    let action = match result {
+        Ok(Verdict::NotOurs) => return TC_ACT_UNSPEC,
+        Ok(Verdict::Delivered) => {
+            skb.set_mark(0);
+            TC_ACT_OK as i32
+        }
+        Ok(Verdict::Redirect(Way::Neighbour(next))) => skb.to_neighbour(&next),
+        Ok(Verdict::Redirect(Way::Tap(tap))) => {
+            skb.set_mark(maps::settings().mark);
+            skb.to_interface(tap)
+        }
+        Err(reason) => return refuse(slot, direction, reason),
+    };
+    if action != TC_ACT_OK as i32 && action != TC_ACT_REDIRECT as i32 {
+        return refuse(slot, direction, DropReason::Internal);
+    }
+    skb::change(maps::passed(count_index(slot, direction)), |count| {
+        count.packets += 1;
+        count.bytes += skb.length() as u64;
+    });
+    action
+}
+
+#[inline(always)]
+fn refuse(slot: u32, direction: Direction, reason: DropReason) -> i32 {
+    skb::change(maps::drops(drop_index(slot, direction, reason)), |packets| *packets += 1);
+    TC_ACT_SHOT as i32
+}

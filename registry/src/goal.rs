@@ -1,0 +1,41 @@
+//! What one host is told, as the message of the agents' protocol.
+
+use crate::store::{Goal, GoalVm};
+use pairgate_api::grpc;
+use pairgate_token::address_bytes;
+
+/// The whole goal state. Carries secret keys, so it goes nowhere but into the host's own stream.
+pub fn message(goal: Goal) -> grpc::GoalState {
+    use grpc::tombstone::Dead;
+    let pairs = goal.dead_pairs.into_iter().map(Dead::PairId);
+    let floors = goal.floors.into_iter().map(|(vm, generation)| {
+        Dead::VmFloor(grpc::VmFloor {
+            vm_id: vm.as_bytes().to_vec(),
+            generation,
+        })
+    });
+    grpc::GoalState {
+        revision: goal.revision,
+        vms: goal.vms.into_iter().map(vm).collect(),
+        tombstones: pairs
+            .chain(floors)
+            .map(|dead| grpc::Tombstone { dead: Some(dead) })
+            .collect(),
+    }
+}
+
+fn vm(vm: GoalVm) -> grpc::Vm {
+    grpc::Vm {
+        id: vm.id.as_bytes().to_vec(),
+        name: vm.name,
+        network_id: vm.network.as_bytes().to_vec(),
+        network: vm.network_name,
+        mac: vm.mac.to_vec(),
+        address: address_bytes(vm.address).to_vec(),
+        prefix: u32::from(vm.prefix),
+        mtu: vm.mtu,
+        generation: vm.generation,
+        secret_key: vm.secret_key.expose_bytes().to_vec(),
+        tap: vm.tap,
+    }
+}

@@ -1,0 +1,231 @@
+//! Making an installation: its CA, its first certificates and its empty store.
+//!
+//! Guarantee: a state directory holds a whole installation or is refused. Everything is made in a directory
+//! beside the final names and moved in one by one, the store last; a directory that holds any of the names is
+//! never touched, because overwriting a CA key would cut off every host for good.
+
+use crate::{
+    authority::{Authority, IssueError, Kind, ServerAddress},
+    clock::{BootClock, Clock, ClockError},
+    store::{self, OpenError, ZeroCertificate},
+};
+use pairgate_api::routes::Role;
+use pairgate_identity::Identity;
+use rcgen::KeyPair;
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+use uuid::Uuid;
+
+pub(crate) const STORE: &str = "registry.db";
+pub(crate) const AUTHORITY: (&str, &str) = ("ca.pem", "ca.key");
+pub(crate) const REGISTRY: (&str, &str) = ("registry.pem", "registry.key");
+const OPERATOR: (&str, &str) = ("operator.pem", "operator.key");
+const ZERO: (&str, &str) = ("zero.pem", "zero.key");
+const UNFINISHED: &str = ".init";
+
+const DAY_SECS: u64 = 86_400;
+const REGISTRY_LIFE_SECS: u64 = 365 * DAY_SECS;
+const OPERATOR_LIFE_SECS: u64 = 365 * DAY_SECS;
+const ZERO_LIFE_SECS: u64 = 7 * DAY_SECS;
+const ZERO_USES: u32 = 1000;
+
+/// Why there is no installation.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    #[error(
+        "{path} exists already: {directory} holds an installation or a part of one; choose another --state-dir"
+    )]
+    Exists { directory: PathBuf, path: PathBuf },
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+}
+
+/// Makes an installation whose registry is reached by these addresses; tells its id.
+pub fn init(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitError> {
+    let names = [AUTHORITY, REGISTRY, OPERATOR, ZERO]
+        .into_iter()
+        .flat_map(|(certificate, key)| [certificate, key]);
+    // The store comes last: where it is, everything is.
+    let names: Vec<&str> = names.chain([STORE]).collect();
+    make_directory(directory)?;
+    for name in &names {
+        let path = directory.join(name);
+        if path.symlink_metadata().is_ok() {
+            let directory = directory.to_owned();
+            return Err(InitError::Exists { directory, path });
+        }
+    }
+    let unfinished = directory.join(UNFINISHED);
+    if unfinished.symlink_metadata().is_ok() {
+        fs::remove_dir_all(&unfinished).map_err(io_error("remove", &unfinished))?;
+    }
+    make_directory(&unfinished)?;
+    let installation = fill(&unfinished, addresses)?;
+    for name in &names {
+        let (from, to) = (unfinished.join(name), directory.join(name));
+        fs::rename(&from, &to).map_err(io_error("rename to", &to))?;
+    }
+    fs::remove_dir(&unfinished).map_err(io_error("remove", &unfinished))?;
+    sync(directory)?;
+    Ok(installation)
+}
+
+fn fill(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitError> {
+    let now_unix_ms = BootClock::start()?.now_unix_ms();
+    let now_unix_secs = now_unix_ms / 1000;
+    let installation = Uuid::new_v4();
+    let (authority, key_pem) = Authority::make(now_unix_secs)?;
+    write(directory, AUTHORITY.0, authority.certificate_pem())?;
+    write(directory, AUTHORITY.1, &key_pem)?;
+    let leaf = |role, kind, life_secs, (certificate, key): (&str, &str)| {
+        let identity = Identity {
+            installation,
+            role,
+            id: Uuid::new_v4(),
+        };
+        let pair = KeyPair::generate().map_err(IssueError::Sign)?;
+        let issued = authority.issue(&identity, &kind, &pair, now_unix_secs, life_secs)?;
+        write(directory, certificate, &issued.certificate_pem)?;
+        write(directory, key, &pair.serialize_pem())?;
+        Ok::<_, InitError>((identity.id, issued.ends_unix_secs))
+    };
+    leaf(
+        Role::Registry,
+        Kind::Registry(addresses.to_vec()),
+        REGISTRY_LIFE_SECS,
+        REGISTRY,
+    )?;
+    leaf(Role::Operator, Kind::Caller, OPERATOR_LIFE_SECS, OPERATOR)?;
+    let (zero, ends_unix_secs) = leaf(Role::Zero, Kind::Caller, ZERO_LIFE_SECS, ZERO)?;
+    let zero = ZeroCertificate {
+        id: zero,
+        owner: "init".to_owned(),
+        expires_unix_ms: ends_unix_secs * 1000,
+        uses_left: ZERO_USES,
+        revoked: false,
+    };
+    let path = directory.join(STORE);
+    store::create(&path, installation, &zero, now_unix_ms)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(io_error("protect", &path))?;
+    sync(&path)?;
+    sync(directory)?;
+    Ok(installation)
+}
+
+fn make_directory(path: &Path) -> Result<(), InitError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(io_error("make", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io_error("protect", path))
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> Result<(), InitError> {
+    let path = directory.join(name);
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    written.map_err(io_error("write", &path))
+}
+
+fn sync(path: &Path) -> Result<(), InitError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(io_error("sync", path))
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> InitError {
+    let path = path.to_owned();
+    move |source| InitError::Io { what, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn modes(directory: &Path) -> Vec<(String, u32)> {
+        let mut modes: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| {
+                let entry = entry.unwrap();
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+                (entry.file_name().into_string().unwrap(), mode)
+            })
+            .collect();
+        modes.sort();
+        modes
+    }
+
+    #[test]
+    fn an_installation_is_whole_private_and_made_only_once() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().join("state");
+        let addresses = [
+            "192.0.2.254".parse().unwrap(),
+            "registry.example".parse().unwrap(),
+        ];
+        init(&directory, &addresses).unwrap();
+        let names = [
+            "ca.key",
+            "ca.pem",
+            "operator.key",
+            "operator.pem",
+            "registry.db",
+            "registry.key",
+            "registry.pem",
+            "zero.key",
+            "zero.pem",
+        ];
+        let expected: Vec<_> = names.iter().map(|name| (name.to_string(), 0o600)).collect();
+        assert_eq!(modes(&directory), expected);
+        assert_eq!(
+            fs::metadata(&directory).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        let key = fs::read(directory.join("ca.key")).unwrap();
+        assert!(matches!(
+            init(&directory, &addresses),
+            Err(InitError::Exists { .. })
+        ));
+        assert_eq!(
+            fs::read(directory.join("ca.key")).unwrap(),
+            key,
+            "nothing was touched"
+        );
+    }
+
+    #[test]
+    fn an_unfinished_init_is_begun_again_and_half_an_installation_is_refused() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join(UNFINISHED)).unwrap();
+        fs::write(base.path().join(UNFINISHED).join("ca.key"), "half").unwrap();
+        init(base.path(), &["192.0.2.254".parse().unwrap()]).unwrap();
+        fs::remove_file(base.path().join(STORE)).unwrap();
+        let again = init(base.path(), &["192.0.2.254".parse().unwrap()]);
+        assert!(
+            matches!(again, Err(InitError::Exists { .. })),
+            "a lost store must not look like a new installation"
+        );
+    }
+}

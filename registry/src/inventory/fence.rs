@@ -1,0 +1,94 @@
+//! When a host can no longer act on what it knew before a revision.
+//!
+//! A host is fenced from a revision by its own word (a receipt for that revision or a later one) or by the
+//! end of every lease that it may hold: without a lease its kernel refuses every pair. Denials are *applied*
+//! and moved VMs *open* by this one judgement.
+
+/// A host's word that everything up to a revision is in force in its kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    pub revision: u64,
+    pub applied_unix_ms: u64,
+    /// Packets queued to guests before the change and not yet read by them.
+    pub undrained: u64,
+}
+
+/// What counts of a host for the judgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// The highest receipt of the agent's current run.
+    pub receipt: Option<Receipt>,
+    /// When the last lease that it may hold ends; 0 if it never had one.
+    pub lease_ends_unix_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fenced {
+    Applied(Receipt),
+    LeaseEnded,
+    /// It may still act on the old state, at most until its lease ends.
+    NotYet {
+        lease_ends_unix_ms: u64,
+    },
+}
+
+impl Fenced {
+    pub fn is_certain(self) -> bool {
+        match self {
+            Self::Applied(_) | Self::LeaseEnded => true,
+            Self::NotYet { .. } => false,
+        }
+    }
+}
+
+/// Whether the host is fenced from everything before `revision`.
+pub fn judge(standing: Standing, revision: u64, now_unix_ms: u64) -> Fenced {
+    match standing.receipt {
+        Some(receipt) if receipt.revision >= revision => Fenced::Applied(receipt),
+        _ if standing.lease_ends_unix_ms <= now_unix_ms => Fenced::LeaseEnded,
+        _ => Fenced::NotYet {
+            lease_ends_unix_ms: standing.lease_ends_unix_ms,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(revision: u64) -> Receipt {
+        Receipt {
+            revision,
+            applied_unix_ms: 7,
+            undrained: 0,
+        }
+    }
+
+    #[test]
+    fn every_case_of_receipt_and_lease() {
+        let lease_ends = 100;
+        let not_yet = Fenced::NotYet {
+            lease_ends_unix_ms: lease_ends,
+        };
+        for (given, now, expected) in [
+            (None, 99, not_yet),
+            (None, 100, Fenced::LeaseEnded),
+            (Some(4), 99, not_yet),
+            (Some(4), 100, Fenced::LeaseEnded),
+            (Some(5), 99, Fenced::Applied(receipt(5))),
+            (Some(5), 100, Fenced::Applied(receipt(5))),
+            (Some(6), 99, Fenced::Applied(receipt(6))),
+        ] {
+            let standing = Standing {
+                receipt: given.map(receipt),
+                lease_ends_unix_ms: lease_ends,
+            };
+            assert_eq!(judge(standing, 5, now), expected, "receipt {given:?} at {now}");
+        }
+        assert_eq!(
+            judge(Standing::default(), 5, 1),
+            Fenced::LeaseEnded,
+            "never had a lease"
+        );
+    }
+}

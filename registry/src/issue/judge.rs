@@ -1,0 +1,152 @@
+//! May this host have this token now? A pure decision over what the store said.
+//!
+//! The checks and their order are those of the token's way: who asks, for which VM, with what proof; then who
+//! is asked for, whether that is allowed, and where it is. All of them are worked out before the first one
+//! answers, so that every refusal costs the same; which one it was is for the registry's own eyes.
+
+use crate::{
+    settings::{NOT_BEFORE_BACK_SECS, Settings},
+    store::{DestinationPlaced, Facts, SourceFacts},
+};
+use pairgate_token::{Claims, Grants, MintProof, MintQuestion, SecretKey, Token};
+use std::{hint::black_box, net::IpAddr, net::Ipv4Addr};
+use uuid::Uuid;
+
+/// A question with its proof, from the agent of one host.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    pub host: Uuid,
+    pub question: MintQuestion,
+    pub proof: MintProof,
+}
+
+/// Why there is no token. Outside there is one word for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The source VM is not of this network, or its placement is not open on the asking host.
+    SourceNotHere,
+    /// The source VM has another address.
+    SourceAddress,
+    /// The question was not asked within a minute of registry time.
+    Stale,
+    /// The proof was not made with the key of the VM's current generation.
+    Proof,
+    /// The nonce came before with another question.
+    Nonce,
+    /// Nobody in the network has the destination address.
+    NoDestination,
+    NotAllowed,
+    /// The destination VM has no open placement.
+    DestinationNotPlaced,
+    /// Both VMs are on one host, which this version does not carry.
+    SameHost,
+    /// The facts make no token; a fault of the registry.
+    Unmintable,
+}
+
+impl Reason {
+    /// The word in the audit.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::SourceNotHere => "source_not_here",
+            Self::SourceAddress => "source_address",
+            Self::Stale => "stale",
+            Self::Proof => "proof",
+            Self::Nonce => "nonce",
+            Self::NoDestination => "no_destination",
+            Self::NotAllowed => "not_allowed",
+            Self::DestinationNotPlaced => "destination_not_placed",
+            Self::SameHost => "same_host",
+            Self::Unmintable => "unmintable",
+        }
+    }
+}
+
+/// A token, and what its holder must know to offer it.
+#[derive(Clone, Debug)]
+pub struct Minted {
+    pub token: Token,
+    pub destination_host: Uuid,
+    pub destination_agent_port: u16,
+}
+
+pub fn mint(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> Result<Minted, Reason> {
+    let decoy_key = SecretKey::from_bytes([0; 32]);
+    let source = facts.source.as_ref();
+    let destination = facts.destination.as_ref().and_then(|found| found.placed.as_ref());
+
+    let here = source.is_some_and(|source| source.host == ask.host && source.open);
+    let address = source.is_some_and(|source| source.address == ask.question.source_address);
+    let fresh = ask.question.is_fresh(now_unix_secs);
+    let source_key = source.map_or(&decoy_key, |source| &source.secret_key);
+    let proven = ask.proof.verify(source_key, &ask.question).is_ok();
+    let token = claims(ask, facts, settings, now_unix_secs)
+        .unwrap_or_else(|| decoy_claims(settings, now_unix_secs))
+        .mint(destination.map_or(&decoy_key, |placed| &placed.secret_key));
+    let token = black_box(token);
+
+    let require = |holds: bool, reason: Reason| if holds { Ok(()) } else { Err(reason) };
+    require(here, Reason::SourceNotHere)?;
+    require(address, Reason::SourceAddress)?;
+    require(fresh, Reason::Stale)?;
+    require(proven, Reason::Proof)?;
+    require(facts.destination.is_some(), Reason::NoDestination)?;
+    require(facts.pair.is_some(), Reason::NotAllowed)?;
+    let placed = destination
+        .filter(|placed| placed.open)
+        .ok_or(Reason::DestinationNotPlaced)?;
+    require(placed.host != ask.host, Reason::SameHost)?;
+    Ok(Minted {
+        token: token.map_err(|_| Reason::Unmintable)?,
+        destination_host: placed.host,
+        destination_agent_port: placed.agent_port,
+    })
+}
+
+fn claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> Option<Claims> {
+    let source: &SourceFacts = facts.source.as_ref()?;
+    let destination = facts.destination.as_ref()?;
+    let placed: &DestinationPlaced = destination.placed.as_ref()?;
+    Some(Claims {
+        replies_only: false,
+        grants: Grants::all(),
+        overlay_port: placed.overlay_port,
+        pair_id: facts.pair?,
+        source_generation: source.generation,
+        destination_generation: placed.generation,
+        network: ask.question.network,
+        source_vm: ask.question.source_vm,
+        destination_vm: destination.vm,
+        source_address: source.address,
+        destination_address: ask.question.destination_address,
+        source_host: source.host_address,
+        destination_host: placed.host_address,
+        not_before_unix_secs: now_unix_secs.saturating_sub(NOT_BEFORE_BACK_SECS),
+        expires_unix_secs: now_unix_secs.saturating_add(settings.token_life_secs()),
+    })
+}
+
+/// What is minted, and thrown away, where there is nothing to mint.
+fn decoy_claims(settings: Settings, now_unix_secs: u64) -> Claims {
+    let address = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+    Claims {
+        replies_only: false,
+        grants: Grants::all(),
+        overlay_port: 1,
+        pair_id: 1,
+        source_generation: 1,
+        destination_generation: 1,
+        network: Uuid::max(),
+        source_vm: Uuid::max(),
+        destination_vm: Uuid::from_u128(1),
+        source_address: address(1),
+        destination_address: address(2),
+        source_host: address(3),
+        destination_host: address(4),
+        not_before_unix_secs: now_unix_secs.saturating_sub(NOT_BEFORE_BACK_SECS),
+        expires_unix_secs: now_unix_secs.saturating_add(settings.token_life_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The token's birth: question in, facts from the store, decision, audit row, token out.
+//!
+//! Guarantee: a token leaves only after its audit row is on the disk, and only if every check held on one
+//! snapshot of the store. Refusals look alike from outside and are counted inside.
+
+pub mod judge;
+mod nonces;
+mod refusals;
+
+use crate::{
+    Registry,
+    audit::{Actor, Event},
+    settings::Settings,
+    store::{Change, Store, StoreError},
+};
+use judge::{Ask, Minted, Reason};
+use nonces::{Found, Nonces};
+use pairgate_api::routes::Role;
+use refusals::Refusals;
+use std::sync::Arc;
+
+/// Why a question got no answer; a refusal is an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum MintError {
+    #[error("this host has too many questions under way: ask again in a minute")]
+    TooMany,
+    #[error("the host's certificate is not the one of its record: enrol again")]
+    NotTheHost,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What minting remembers between questions.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    nonces: Nonces,
+    refusals: Refusals,
+}
+
+impl Registry {
+    /// Answers one question. Runs to its end even if the asker goes away, so that an audit row never stands
+    /// for a token that a second asking would mint again.
+    pub async fn mint(
+        self: &Arc<Self>,
+        ask: Ask,
+        public_key: Vec<u8>,
+    ) -> Result<Result<Minted, Reason>, MintError> {
+        let now_unix_secs = self.clock.now_unix_ms() / 1000;
+        if !ask.question.is_fresh(now_unix_secs) {
+            // Not remembered, as it can never be taken; but judged all the same, for the reason and the work.
+            return self.mint_once(&ask, public_key).await;
+        }
+        let slot = match self.memory.nonces.slot(&ask, now_unix_secs) {
+            Found::Slot(slot) => slot,
+            Found::Full => return Err(MintError::TooMany),
+            Found::Reused => {
+                self.refused(&ask, Reason::Nonce);
+                return Ok(Err(Reason::Nonce));
+            }
+        };
+        let registry = self.clone();
+        let answering = tokio::spawn(async move {
+            slot.get_or_try_init(|| registry.mint_once(&ask, public_key))
+                .await
+                .cloned()
+        });
+        // A task that was torn down with the runtime has not answered.
+        answering
+            .await
+            .unwrap_or(Err(MintError::Store(StoreError::Stopped)))
+    }
+
+    async fn mint_once(&self, ask: &Ask, public_key: Vec<u8>) -> Result<Result<Minted, Reason>, MintError> {
+        let settings = self.settings;
+        let question = ask.clone();
+        let answer = self
+            .store
+            .change(move |change| decide(change, &question, &public_key, settings))
+            .await?;
+        match &answer {
+            Ok(minted) => tracing::info!(
+                host = %ask.host, pair = minted.token.claims().pair_id,
+                expires_unix_secs = minted.token.claims().expires_unix_secs, "token minted"
+            ),
+            Err(reason) => self.refused(ask, *reason),
+        }
+        Ok(answer)
+    }
+
+    fn refused(&self, ask: &Ask, reason: Reason) {
+        tracing::debug!(
+            host = %ask.host, source = %ask.question.source_vm,
+            destination = %ask.question.destination_address, because = reason.word(), "mint refused"
+        );
+        self.memory.refusals.count(ask, reason);
+    }
+
+    /// Writes down the refused mints since the last time.
+    pub(crate) async fn write_refusals(&self, store: &Store) -> Result<(), StoreError> {
+        let counted = self.memory.refusals.take();
+        if counted.is_empty() {
+            return Ok(());
+        }
+        store.change(move |change| counted.write(change)).await
+    }
+}
+
+/// An answer that refuses is no error here: the transaction then has nothing to commit.
+fn decide(
+    change: &Change<'_>,
+    ask: &Ask,
+    public_key: &[u8],
+    settings: Settings,
+) -> Result<Result<Minted, Reason>, MintError> {
+    let host = change.host(ask.host)?;
+    if host.and_then(|host| host.public_key).as_deref() != Some(public_key) {
+        return Err(MintError::NotTheHost);
+    }
+    let question = &ask.question;
+    let facts = change.mint_facts(question.network, question.source_vm, question.destination_address)?;
+    let answer = judge::mint(ask, &facts, settings, change.now_unix_ms / 1000);
+    if let Ok(minted) = &answer {
+        let claims = minted.token.claims();
+        let actor = Actor::Caller {
+            role: Role::Host,
+            id: ask.host,
+        };
+        change.audit(
+            actor,
+            &Event::TokenMinted {
+                pair: claims.pair_id,
+                host: ask.host,
+                source_generation: claims.source_generation,
+                destination_generation: claims.destination_generation,
+                expires_unix_secs: claims.expires_unix_secs,
+            },
+        )?;
+    }
+    Ok(answer)
+}

@@ -1,0 +1,116 @@
+//! `pairgate-registry init` makes an installation; `pairgate-registry serve` runs it.
+
+#![forbid(unsafe_code)]
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use pairgate_registry::{authority::ServerAddress, init::init, settings::Settings, start};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// The control service of a Pairgate installation.
+#[derive(Debug, Parser)]
+#[command(name = "pairgate-registry", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an installation: its CA, its first certificates and its empty store.
+    Init {
+        /// Where everything is kept; must not hold an installation yet.
+        #[arg(long)]
+        state_dir: PathBuf,
+        /// An IP address or name by which agents and operators reach the registry; may be given again.
+        #[arg(long = "address", value_name = "IP_OR_NAME", required = true)]
+        addresses: Vec<ServerAddress>,
+    },
+    /// Run the service until SIGTERM or SIGINT.
+    Serve {
+        /// Where `init` has put everything.
+        #[arg(long)]
+        state_dir: PathBuf,
+        /// Where to listen, for REST and gRPC.
+        #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7443")]
+        listen: SocketAddr,
+        /// How long a token lives, in seconds (1 to 86370).
+        #[arg(long, value_name = "SECS", default_value_t = 3600)]
+        token_life: u64,
+        /// How long a host may go on without the registry, in seconds (1 to 86400).
+        #[arg(long, value_name = "SECS", default_value_t = 3600)]
+        lease: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let done = match Arguments::parse().command {
+        Command::Init { state_dir, addresses } => make(&state_dir, &addresses),
+        Command::Serve {
+            state_dir,
+            listen,
+            token_life,
+            lease,
+        } => match Settings::new(token_life, lease) {
+            Ok(settings) => serve(&state_dir, listen, settings),
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::from(2);
+            }
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make(state_dir: &std::path::Path, addresses: &[ServerAddress]) -> anyhow::Result<()> {
+    let installation = init(state_dir, addresses).context("no installation was made")?;
+    println!("installation {installation} made in {}", state_dir.display());
+    Ok(())
+}
+
+fn serve(state_dir: &std::path::Path, listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = start(state_dir, listen, settings, stop.clone())
+            .await
+            .context("the registry did not start")?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = %running.address(),
+            token_life_secs = settings.token_life_secs(),
+            lease_secs = settings.lease_secs(),
+            "pairgate-registry serves"
+        );
+        let on_signal = async {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
+                _ = interrupt.recv() => tracing::info!("stopping on SIGINT"),
+                // A failed disk stops the service from inside.
+                () = stop.cancelled() => {}
+            }
+            stop.cancel();
+        };
+        let (ended, ()) = tokio::join!(running.wait(), on_signal);
+        ended?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}

@@ -1,0 +1,114 @@
+use super::{FindError, Kind, Refusal, find_host, find_network, find_vm, vms::shown};
+use crate::{
+    Registry,
+    audit::Actor,
+    inventory::placement::{Fence, fences_after, tap_name},
+    random,
+    standing::Standings,
+    store::{Change, NewPlacement, StoreError},
+};
+use pairgate_api::rest;
+
+/// Why a VM was not placed.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    #[error(transparent)]
+    Find(#[from] FindError),
+    #[error("the VM has used up all its generation numbers: make a new VM in its place")]
+    Generations,
+    #[error("no free interface name for the VM's tap on that host: place another VM there or rename one")]
+    Tap,
+    #[error("no random numbers from the kernel: {0}")]
+    Random(#[from] rand::rand_core::OsError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for PlaceError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Find(error) => error.kind(),
+            Self::Generations | Self::Tap => Kind::Conflict,
+            Self::Random(_) => Kind::Internal,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl Registry {
+    /// Begins a new generation with a new key; on another host it opens once the hosts before are fenced.
+    pub async fn place_vm(
+        &self,
+        actor: Actor,
+        network: String,
+        vm: String,
+        new: rest::NewPlacement,
+    ) -> Result<rest::Vm, PlaceError> {
+        let standings = self.standings.clone();
+        let (settings, before) = (self.settings, self.before);
+        let placed = self
+            .store
+            .change(move |change| {
+                let network = find_network(change, &network)?;
+                let vm = find_vm(change, &network, &vm)?;
+                let host = find_host(change, &new.host)?;
+                let generation = vm.generation.checked_add(1).ok_or(PlaceError::Generations)?;
+                let fences = fences_after(
+                    change.placed(vm.id)?,
+                    &change.fences(vm.id)?,
+                    host.id,
+                    change.revision()?,
+                );
+                let fences = still_standing(&standings, fences, change.now_unix_ms);
+                let taken = change.taps_of_others(host.id, vm.id)?;
+                let tap = tap_name(&vm.name, vm.id, |name| taken.iter().any(|taken| taken == name))
+                    .ok_or(PlaceError::Tap)?;
+                let secret_key = random::secret_key()?;
+                let placement = NewPlacement {
+                    vm: vm.id,
+                    host: host.id,
+                    generation,
+                    secret_key: &secret_key,
+                    tap: &tap,
+                    fences: &fences,
+                    floor_until_unix_ms: before.tombstone_end_unix_ms(settings, change.now_unix_ms),
+                };
+                change.place(actor, &placement)?;
+                shown::<PlaceError>(change, vm.id)
+            })
+            .await?;
+        if let Some(placement) = &placed.placement {
+            tracing::info!(
+                vm = %placed.id, host = placement.host, generation = placement.generation,
+                state = placement.state, "vm placed"
+            );
+        }
+        Ok(placed)
+    }
+}
+
+/// Without the hosts that cannot act any more.
+fn still_standing(standings: &Standings, fences: Vec<Fence>, now_unix_ms: u64) -> Vec<Fence> {
+    let stands = |fence: &Fence| {
+        !standings
+            .judge(fence.host, fence.revision, now_unix_ms)
+            .is_certain()
+    };
+    fences.into_iter().filter(stands).collect()
+}
+
+/// Opens every waiting placement whose hosts before are fenced. A fence that is certain stays certain: the
+/// host gets no lease again without the revision that fenced it.
+pub(crate) fn open_fenced(change: &Change<'_>, standings: &Standings) -> Result<(), StoreError> {
+    for waiting in change.waiting()? {
+        if still_standing(standings, waiting.fences.clone(), change.now_unix_ms).is_empty() {
+            change.revision()?;
+            change.open_placement(&waiting)?;
+            tracing::info!(
+                vm = %waiting.vm, host = %waiting.host, generation = waiting.generation,
+                "placement opened: no host before can act any more"
+            );
+        }
+    }
+    Ok(())
+}

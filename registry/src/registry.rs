@@ -1,0 +1,250 @@
+//! The service itself: what all requests share, and the two tasks that act by themselves.
+
+use crate::{
+    authority::{Authority, IssueError},
+    clock::{BootClock, Clock, ClockError},
+    init,
+    issue::Memory,
+    manage::open_fenced,
+    settings::{Before, Settings},
+    standing::Standings,
+    store::{Installation, OpenError, Store, StoreError},
+};
+use nix::fcntl::{Flock, FlockArg};
+use pairgate_api::routes::Role;
+use pairgate_identity::{CredentialError, Credentials};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How often refused mints are written down and old tombstones forgotten.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
+/// Longest sleep while a placement waits; receipts and ends of leases wake earlier.
+const OPENING_EVERY: Duration = Duration::from_secs(10);
+/// A store that refuses an opening for now (a full disk) is asked again after this.
+const OPENING_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot read {path}: {source}; was the installation made with `pairgate-registry init`?")]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{path} can be read by others (mode {mode:o}): it holds secrets, so make it 0600 (`chmod 600`), and think about who may have read it"
+    )]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("{path} is in use by another registry: two of them would not know of each other's leases")]
+    InUse { path: PathBuf },
+    #[error(transparent)]
+    Clock(#[from] ClockError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Authority(#[from] IssueError),
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    #[error(
+        "registry.pem says {found}, which is not the registry of the installation in the store ({installation}): the files in the state directory do not belong together"
+    )]
+    Foreign { found: String, installation: Uuid },
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// What every request works with.
+#[derive(Debug)]
+pub struct Registry {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) standings: Arc<Standings>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) installation: Uuid,
+    pub(crate) settings: Settings,
+    pub(crate) before: Before,
+    pub(crate) memory: Memory,
+    /// Within the current minute.
+    pub(crate) refused_enrolments: AtomicU32,
+    /// Cancelled when the service ends: nothing waits past it.
+    pub(crate) stop: CancellationToken,
+    /// Held as long as the service lives; the kernel gives it back whatever happens.
+    _lock: Flock<File>,
+}
+
+impl Registry {
+    /// Opens the installation in `directory`; the second part is what it shows as a server.
+    pub async fn open(
+        directory: &Path,
+        settings: Settings,
+        stop: CancellationToken,
+    ) -> Result<(Arc<Self>, Credentials), StartError> {
+        let lock = lock(directory)?;
+        let secret = |name: &str| {
+            let path = directory.join(name);
+            refuse_exposed(&path)?;
+            Ok::<_, StartError>(path)
+        };
+        let (ca, ca_key) = (directory.join(init::AUTHORITY.0), secret(init::AUTHORITY.1)?);
+        let authority = Authority::from_pem(&read(&ca)?, &read(&ca_key)?)?;
+        let key = secret(init::REGISTRY.1)?;
+        let credentials = Credentials::load(&ca, &directory.join(init::REGISTRY.0), &key)?;
+        let clock: Arc<dyn Clock> = Arc::new(BootClock::start()?);
+        let path = directory.join(init::STORE);
+        if path.exists() {
+            refuse_exposed(&path)?;
+        }
+        let (store, Installation { id, before }) = Store::open(&path, settings, clock.clone())?;
+        let identity = credentials.identity();
+        if identity.installation != id || identity.role != Role::Registry {
+            return Err(StartError::Foreign {
+                found: identity.to_string(),
+                installation: id,
+            });
+        }
+        let hosts = store.read(|view| view.hosts()).await?;
+        let enrolled = hosts.iter().filter(|host| host.public_key.is_some());
+        let standings = Standings::assume(enrolled.map(|host| host.id), before.leases_end_unix_ms);
+        let registry = Self {
+            store,
+            clock,
+            standings: Arc::new(standings),
+            authority: Arc::new(authority),
+            installation: id,
+            settings,
+            before,
+            memory: Memory::default(),
+            refused_enrolments: AtomicU32::new(0),
+            stop,
+            _lock: lock,
+        };
+        Ok((Arc::new(registry), credentials))
+    }
+
+    /// Opens waiting placements as soon as their hosts before are fenced; ends with the service. Cut off in
+    /// the middle, a placement is open or still waits.
+    pub(crate) async fn open_placements(self: Arc<Self>) {
+        let mut receipts = self.standings.changes();
+        let mut revisions = self.store.revisions();
+        loop {
+            receipts.borrow_and_update();
+            revisions.borrow_and_update();
+            let pause = match self.open_what_is_fenced().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::error!(%error, "waiting placements could not be opened");
+                    OPENING_PAUSE
+                }
+            };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(pause) => {}
+                changed = receipts.changed() => if changed.is_err() { return },
+                changed = revisions.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Tells how long there is nothing to do unless something changes.
+    async fn open_what_is_fenced(&self) -> Result<Duration, StoreError> {
+        let waiting = self.store.read(|view| view.waiting()).await?;
+        let now_unix_ms = self.clock.now_unix_ms();
+        let mut next = OPENING_EVERY;
+        let mut ready = false;
+        for placement in waiting {
+            let mut fenced = true;
+            for fence in &placement.fences {
+                if self
+                    .standings
+                    .judge(fence.host, fence.revision, now_unix_ms)
+                    .is_certain()
+                {
+                    continue;
+                }
+                fenced = false;
+                let ends = self.standings.seen(fence.host).standing.lease_ends_unix_ms;
+                next = next.min(Duration::from_millis(ends.saturating_sub(now_unix_ms).max(1)));
+            }
+            ready |= fenced;
+        }
+        if ready {
+            let standings = self.standings.clone();
+            self.store
+                .change(move |change| open_fenced(change, &standings))
+                .await?;
+        }
+        Ok(next)
+    }
+
+    /// Writes down and forgets, once a minute; ends with the service.
+    pub(crate) async fn keep_house(self: Arc<Self>) {
+        let mut ticks = interval(HOUSEKEEPING_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            self.refused_enrolments.store(0, Ordering::Relaxed);
+            if let Err(error) = self.write_refusals(&self.store).await {
+                tracing::error!(%error, "refused mints could not be written down");
+            }
+            if let Err(error) = self.store.change(|change| change.forget_tombstones()).await {
+                tracing::error!(%error, "old tombstones could not be forgotten");
+            }
+        }
+    }
+
+    /// The last thing before the end.
+    pub(crate) async fn close(&self) {
+        if let Err(error) = self.write_refusals(&self.store).await {
+            tracing::error!(%error, "refused mints could not be written down");
+        }
+    }
+}
+
+fn lock(directory: &Path) -> Result<Flock<File>, StartError> {
+    let file = File::open(directory).map_err(|source| StartError::Read {
+        path: directory.to_owned(),
+        source,
+    })?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| StartError::InUse {
+        path: directory.to_owned(),
+    })
+}
+
+fn read(path: &Path) -> Result<String, StartError> {
+    fs::read_to_string(path).map_err(|source| StartError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn refuse_exposed(path: &Path) -> Result<(), StartError> {
+    let metadata = fs::metadata(path).map_err(|source| StartError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(StartError::Exposed {
+        path: path.to_owned(),
+        mode,
+    })
+}

@@ -1,0 +1,99 @@
+//! Refusals, as RFC 9457 wants them.
+
+use crate::manage::{Kind, Refusal};
+use axum::{
+    Json,
+    extract::rejection::JsonRejection,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use pairgate_api::rest;
+
+/// An HTTP answer that says no.
+#[derive(Debug)]
+pub(super) struct Problem(rest::Problem);
+
+impl Problem {
+    pub(super) fn new(kind: Kind, title: &str, detail: String) -> Self {
+        let (word, status) = match kind {
+            Kind::NotFound => ("not_found", StatusCode::NOT_FOUND),
+            Kind::Exists => ("exists", StatusCode::CONFLICT),
+            Kind::Invalid => ("invalid", StatusCode::BAD_REQUEST),
+            Kind::Conflict => ("conflict", StatusCode::CONFLICT),
+            Kind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
+            Kind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
+        };
+        Self::with_status(word, status, title, detail)
+    }
+
+    fn with_status(word: &str, status: StatusCode, title: &str, detail: String) -> Self {
+        Self(rest::Problem {
+            kind: word.to_owned(),
+            status: status.as_u16(),
+            title: title.to_owned(),
+            detail,
+        })
+    }
+
+    /// `what` was not done, because of `error`. A fault of our own is logged whole and told in one sentence.
+    pub(super) fn refused(what: &str, error: &dyn Refusal) -> Self {
+        let kind = error.kind();
+        match kind {
+            Kind::Internal => {
+                tracing::error!(what, %error, "request failed");
+                let detail = "the registry met a fault of its own and changed nothing; its log says more";
+                Self::new(kind, what, detail.to_owned())
+            }
+            Kind::Unavailable => {
+                tracing::error!(what, %error, "request failed");
+                Self::new(kind, what, error.to_string())
+            }
+            Kind::NotFound | Kind::Exists | Kind::Invalid | Kind::Conflict => {
+                tracing::info!(what, why = %error, "request refused");
+                Self::new(kind, what, error.to_string())
+            }
+        }
+    }
+
+    pub(super) fn body(rejection: &JsonRejection) -> Self {
+        let detail = format!(
+            "{}; send the documented fields as application/json",
+            rejection.body_text()
+        );
+        // Too large and of another type keep their own status; whatever does not read is 400.
+        let status = match rejection.status() {
+            kept @ (StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNSUPPORTED_MEDIA_TYPE) => kept,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::with_status("invalid", status, "the request's body was not understood", detail)
+    }
+
+    pub(super) fn no_route() -> Self {
+        Self::new(
+            Kind::NotFound,
+            "there is nothing at this path",
+            "the API's paths all begin with /api/v1; see docs/registry-api.md".to_owned(),
+        )
+    }
+
+    pub(super) fn no_method() -> Self {
+        Self::with_status(
+            "invalid",
+            StatusCode::METHOD_NOT_ALLOWED,
+            "this path does not take that method",
+            "see docs/registry-api.md for what it takes".to_owned(),
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        response
+    }
+}

@@ -1,0 +1,265 @@
+//! What every host has said and been granted, in memory.
+//!
+//! Guarantee: a lease's end is known here before the lease leaves, and a receipt counts only if it came over
+//! the host's current stream for a revision that was sent on it. Losing this memory is safe: after a start
+//! every enrolled host is assumed to hold a lease granted at the last moment, and to have applied nothing.
+
+use crate::inventory::fence::{Fenced, Receipt, Standing, judge};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+#[derive(Debug, Default)]
+struct Entry {
+    standing: Standing,
+    /// Of the agent's run that the receipt belongs to.
+    boot_id: Vec<u8>,
+    stream: Option<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    ended: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Hosts {
+    entries: HashMap<Uuid, Entry>,
+    streams: u64,
+}
+
+/// What operators see of a host's standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub connected: bool,
+    pub standing: Standing,
+}
+
+#[derive(Debug)]
+pub struct Standings {
+    hosts: Mutex<Hosts>,
+    /// Counts what may end a wait: receipts and nothing else (a lease's end comes by itself).
+    changes: watch::Sender<u64>,
+}
+
+impl Standings {
+    /// After a start: no lease granted before it reaches further than `leases_end_unix_ms`.
+    pub fn assume(enrolled: impl IntoIterator<Item = Uuid>, leases_end_unix_ms: u64) -> Self {
+        let entry = || Entry {
+            standing: Standing {
+                receipt: None,
+                lease_ends_unix_ms: leases_end_unix_ms,
+            },
+            ..Entry::default()
+        };
+        let entries = enrolled.into_iter().map(|host| (host, entry())).collect();
+        Self {
+            hosts: Mutex::new(Hosts { entries, streams: 0 }),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    /// No code below panics while it holds the lock, so a poisoned one holds sound values.
+    fn lock(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called before the grant is answered, and before the revision in the answer is read: then a denial
+    /// committed in between either sees this lease or is part of that revision.
+    pub fn grant_lease(&self, host: Uuid, ends_unix_ms: u64) {
+        let mut hosts = self.lock();
+        let standing = &mut hosts.entries.entry(host).or_default().standing;
+        standing.lease_ends_unix_ms = standing.lease_ends_unix_ms.max(ends_unix_ms);
+    }
+
+    /// A host's agent has said hello; an older stream of the same host ends. Another boot id means another
+    /// run of the agent, whose predecessor's receipts prove nothing any more.
+    pub fn begin_stream(self: &Arc<Self>, host: Uuid, boot_id: Vec<u8>) -> Stream {
+        let ended = CancellationToken::new();
+        let mut hosts = self.lock();
+        hosts.streams += 1;
+        let number = hosts.streams;
+        let entry = hosts.entries.entry(host).or_default();
+        if entry.boot_id != boot_id {
+            entry.boot_id = boot_id;
+            entry.standing.receipt = None;
+        }
+        let current = Current {
+            number,
+            ended: ended.clone(),
+        };
+        if let Some(older) = entry.stream.replace(current) {
+            older.ended.cancel();
+        }
+        Stream {
+            standings: self.clone(),
+            host,
+            number,
+            ended,
+        }
+    }
+
+    pub fn seen(&self, host: Uuid) -> Seen {
+        self.lock().entries.get(&host).map_or(
+            Seen {
+                connected: false,
+                standing: Standing::default(),
+            },
+            |entry| Seen {
+                connected: entry.stream.is_some(),
+                standing: entry.standing,
+            },
+        )
+    }
+
+    pub fn judge(&self, host: Uuid, revision: u64, now_unix_ms: u64) -> Fenced {
+        judge(self.seen(host).standing, revision, now_unix_ms)
+    }
+
+    /// Wakes at every receipt that says something new.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// A host's one current stream; dropping it says that the host is no longer connected.
+#[derive(Debug)]
+pub struct Stream {
+    standings: Arc<Standings>,
+    host: Uuid,
+    number: u64,
+    ended: CancellationToken,
+}
+
+impl Stream {
+    /// Resolves when a newer stream of the same host has begun.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Takes a receipt for a revision up to the highest one sent on this stream. A lower one than before, one
+    /// that was never sent, and one from an ended stream are ignored.
+    pub fn record(&self, receipt: Receipt, sent_revision: u64) -> bool {
+        let mut hosts = self.standings.lock();
+        let Some(entry) = hosts.entries.get_mut(&self.host) else {
+            return false;
+        };
+        let is_current = entry
+            .stream
+            .as_ref()
+            .is_some_and(|stream| stream.number == self.number);
+        let is_new = entry
+            .standing
+            .receipt
+            .is_none_or(|before| before.revision < receipt.revision);
+        if !is_current || !is_new || receipt.revision > sent_revision {
+            return false;
+        }
+        entry.standing.receipt = Some(receipt);
+        drop(hosts);
+        self.standings.changes.send_modify(|count| *count += 1);
+        true
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut hosts = self.standings.lock();
+        if let Some(entry) = hosts.entries.get_mut(&self.host)
+            && entry
+                .stream
+                .as_ref()
+                .is_some_and(|stream| stream.number == self.number)
+        {
+            entry.stream = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: Uuid = Uuid::from_u128(1);
+
+    fn standings() -> Arc<Standings> {
+        Arc::new(Standings::assume([], 0))
+    }
+
+    fn receipt(revision: u64) -> Receipt {
+        Receipt {
+            revision,
+            applied_unix_ms: 0,
+            undrained: 0,
+        }
+    }
+
+    fn applied(standings: &Standings) -> Option<u64> {
+        standings
+            .seen(HOST)
+            .standing
+            .receipt
+            .map(|receipt| receipt.revision)
+    }
+
+    #[test]
+    fn a_lower_a_repeated_and_a_future_receipt_are_ignored() {
+        let standings = standings();
+        let stream = standings.begin_stream(HOST, vec![1]);
+        assert!(stream.record(receipt(5), 7));
+        assert!(!stream.record(receipt(5), 7));
+        assert!(!stream.record(receipt(4), 7));
+        assert!(!stream.record(receipt(8), 7));
+        assert_eq!(applied(&standings), Some(5));
+    }
+
+    #[test]
+    fn a_newer_stream_ends_the_older_one_whose_receipts_then_count_for_nothing() {
+        let standings = standings();
+        let older = standings.begin_stream(HOST, vec![1]);
+        let newer = standings.begin_stream(HOST, vec![1]);
+        assert!(older.ended.is_cancelled() && !newer.ended.is_cancelled());
+        assert!(!older.record(receipt(1), 9));
+        drop(older);
+        assert!(
+            standings.seen(HOST).connected,
+            "the end of the older stream is not the newer's"
+        );
+        drop(newer);
+        assert!(!standings.seen(HOST).connected);
+    }
+
+    #[test]
+    fn only_a_new_run_of_the_agent_loses_its_receipts() {
+        let standings = standings();
+        let stream = standings.begin_stream(HOST, vec![1]);
+        stream.record(receipt(5), 5);
+        let stream = standings.begin_stream(HOST, vec![1]);
+        assert_eq!(applied(&standings), Some(5), "the same run connected again");
+        drop(stream);
+        let _stream = standings.begin_stream(HOST, vec![2]);
+        assert_eq!(applied(&standings), None);
+    }
+
+    #[test]
+    fn a_lease_never_gets_shorter_and_is_assumed_after_a_start() {
+        let standings = Arc::new(Standings::assume([HOST], 100));
+        assert!(!standings.judge(HOST, 1, 99).is_certain());
+        standings.grant_lease(HOST, 50);
+        assert!(!standings.judge(HOST, 1, 99).is_certain());
+        standings.grant_lease(HOST, 200);
+        assert!(!standings.judge(HOST, 1, 199).is_certain());
+        assert!(standings.judge(HOST, 1, 200).is_certain());
+        let stranger = Uuid::from_u128(2);
+        assert_eq!(
+            standings.judge(stranger, 1, 0),
+            Fenced::LeaseEnded,
+            "it never enrolled"
+        );
+    }
+}

@@ -1,0 +1,133 @@
+use super::{
+    StoreError,
+    columns::{self, Columns, number},
+    worker::{Change, View},
+};
+use crate::{
+    audit::{Actor, Event},
+    inventory::{Host, Name},
+};
+use rusqlite::{OptionalExtension, Row, params};
+use std::net::Ipv4Addr;
+use uuid::Uuid;
+
+/// What an enrolment gave to a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolled {
+    /// Subject public key info, DER.
+    pub public_key: Vec<u8>,
+    pub certificate_pem: String,
+    pub certificate_ends_unix_ms: u64,
+}
+
+const HOST: &str = "SELECT id, name, address, agent_port, overlay_port, public_key FROM host";
+
+fn host(row: &Row<'_>) -> rusqlite::Result<Host> {
+    Ok(Host {
+        id: row.uuid(0)?,
+        name: row.get(1)?,
+        address: row.ipv4(2)?,
+        agent_port: row.small(3)?,
+        overlay_port: row.small(4)?,
+        public_key: row.get(5)?,
+    })
+}
+
+impl View<'_> {
+    pub fn host(&self, id: Uuid) -> Result<Option<Host>, StoreError> {
+        let found = self
+            .transaction
+            .prepare_cached(&format!("{HOST} WHERE id = ?1"))?
+            .query_row(params![id.as_bytes()], host)
+            .optional()?;
+        Ok(found)
+    }
+
+    pub fn host_by_name(&self, name: &Name) -> Result<Option<Host>, StoreError> {
+        let found = self
+            .transaction
+            .prepare_cached(&format!("{HOST} WHERE name = ?1"))?
+            .query_row(params![name.as_str()], host)
+            .optional()?;
+        Ok(found)
+    }
+
+    pub fn hosts(&self) -> Result<Vec<Host>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached(&format!("{HOST} ORDER BY name"))?;
+        let rows = query.query_map([], host)?.collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    pub fn host_address_is_taken(&self, address: Ipv4Addr) -> Result<bool, StoreError> {
+        self.exists("SELECT 1 FROM host WHERE address = ?1", address)
+    }
+
+    /// In any network: no guest may have the address of a host, or frames to the host could be meant for it.
+    pub fn is_a_guests_address(&self, address: Ipv4Addr) -> Result<bool, StoreError> {
+        self.exists("SELECT 1 FROM vm WHERE address = ?1", address)
+    }
+
+    fn exists(&self, sql: &str, address: Ipv4Addr) -> Result<bool, StoreError> {
+        let mut query = self.transaction.prepare_cached(sql)?;
+        Ok(query.exists(params![columns::v4(address)])?)
+    }
+
+    /// What the host's enrolment gave to it; none before.
+    pub fn enrolled(&self, host: Uuid) -> Result<Option<Enrolled>, StoreError> {
+        let found = self
+            .transaction
+            .query_row(
+                "SELECT public_key, certificate_pem, certificate_ends_unix_ms FROM host
+                 WHERE id = ?1 AND public_key IS NOT NULL",
+                params![host.as_bytes()],
+                |row| {
+                    Ok(Enrolled {
+                        public_key: row.get(0)?,
+                        certificate_pem: row.get(1)?,
+                        certificate_ends_unix_ms: row.unsigned(2)?,
+                    })
+                },
+            )
+            .optional()?;
+        Ok(found)
+    }
+}
+
+impl Change<'_> {
+    pub fn insert_host(&self, actor: Actor, host: &Host) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "INSERT INTO host (id, name, address, agent_port, overlay_port) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                host.id.as_bytes(),
+                host.name,
+                columns::v4(host.address),
+                host.agent_port,
+                host.overlay_port
+            ],
+        )?;
+        self.audit(
+            actor,
+            &Event::HostCreated {
+                host: host.id,
+                name: &host.name,
+                address: host.address,
+            },
+        )
+    }
+
+    pub fn set_enrolled(&self, host: Uuid, enrolled: &Enrolled) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "UPDATE host SET public_key = ?2, certificate_pem = ?3, certificate_ends_unix_ms = ?4
+             WHERE id = ?1",
+            params![
+                host.as_bytes(),
+                enrolled.public_key,
+                enrolled.certificate_pem,
+                number(enrolled.certificate_ends_unix_ms)
+            ],
+        )?;
+        Ok(())
+    }
+}

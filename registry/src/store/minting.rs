@@ -1,0 +1,127 @@
+//! The facts that a mint is judged by.
+
+use super::{
+    StoreError,
+    columns::{self, Columns},
+    placements::secret_key,
+    worker::View,
+};
+use pairgate_token::SecretKey;
+use rusqlite::{OptionalExtension, params};
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// What there is to know about a question. All lookups are always made, whatever the first one found, so that
+/// an unknown VM costs what an unknown permission costs.
+#[derive(Debug)]
+pub struct Facts {
+    pub source: Option<SourceFacts>,
+    pub destination: Option<DestinationFacts>,
+    pub pair: Option<u64>,
+}
+
+/// A VM of the network, with its placement; a VM without one is not found.
+#[derive(Debug)]
+pub struct SourceFacts {
+    pub address: IpAddr,
+    pub host: Uuid,
+    pub host_address: IpAddr,
+    pub generation: u32,
+    pub secret_key: SecretKey,
+    pub open: bool,
+}
+
+#[derive(Debug)]
+pub struct DestinationFacts {
+    pub vm: Uuid,
+    pub placed: Option<DestinationPlaced>,
+}
+
+#[derive(Debug)]
+pub struct DestinationPlaced {
+    pub host: Uuid,
+    pub host_address: IpAddr,
+    pub agent_port: u16,
+    pub overlay_port: u16,
+    pub generation: u32,
+    pub secret_key: SecretKey,
+    pub open: bool,
+}
+
+impl View<'_> {
+    pub fn mint_facts(
+        &self,
+        network: Uuid,
+        source: Uuid,
+        destination_address: IpAddr,
+    ) -> Result<Facts, StoreError> {
+        let source_facts = self.mint_source(network, source)?;
+        let destination = self.mint_destination(network, destination_address)?;
+        let destination_vm = destination.as_ref().map_or(Uuid::nil(), |facts| facts.vm);
+        let pair = self.pair(source, destination_vm)?.map(|pair| pair.id);
+        Ok(Facts {
+            source: source_facts,
+            destination,
+            pair,
+        })
+    }
+
+    fn mint_source(&self, network: Uuid, vm: Uuid) -> Result<Option<SourceFacts>, StoreError> {
+        let found = self
+            .transaction
+            .prepare_cached(
+                "SELECT vm.address, host.id, host.address, placement.generation, placement.secret_key,
+                        placement.open
+                 FROM vm JOIN placement ON placement.vm = vm.id JOIN host ON host.id = placement.host
+                 WHERE vm.network = ?1 AND vm.id = ?2",
+            )?
+            .query_row(params![network.as_bytes(), vm.as_bytes()], |row| {
+                Ok(SourceFacts {
+                    address: row.ip(0)?,
+                    host: row.uuid(1)?,
+                    host_address: row.ip(2)?,
+                    generation: row.small(3)?,
+                    secret_key: secret_key(row, 4)?,
+                    open: row.get(5)?,
+                })
+            })
+            .optional()?;
+        Ok(found)
+    }
+
+    fn mint_destination(
+        &self,
+        network: Uuid,
+        address: IpAddr,
+    ) -> Result<Option<DestinationFacts>, StoreError> {
+        let found = self
+            .transaction
+            .prepare_cached(
+                "SELECT vm.id, host.id, host.address, host.agent_port, host.overlay_port,
+                        placement.generation, placement.secret_key, placement.open
+                 FROM vm LEFT JOIN placement ON placement.vm = vm.id
+                      LEFT JOIN host ON host.id = placement.host
+                 WHERE vm.network = ?1 AND vm.address = ?2",
+            )?
+            .query_row(params![network.as_bytes(), columns::address(address)], |row| {
+                let placed = match row.maybe_uuid(1)? {
+                    None => None,
+                    Some(host) => Some(DestinationPlaced {
+                        host,
+                        host_address: row.ip(2)?,
+                        agent_port: row.small(3)?,
+                        overlay_port: row.small(4)?,
+                        generation: row.small(5)?,
+                        secret_key: secret_key(row, 6)?,
+                        open: row.get(7)?,
+                    }),
+                };
+                Ok(DestinationFacts {
+                    vm: row.uuid(0)?,
+                    placed,
+                })
+            })
+            .optional()?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,240 @@
+use super::{
+    StoreError,
+    columns::{Columns, number},
+    worker::{Change, View},
+};
+use crate::{
+    audit::{Actor, Event},
+    inventory::placement::{Fence, Placed},
+};
+use pairgate_token::SecretKey;
+use rusqlite::{OptionalExtension, Row, params};
+use std::net::IpAddr;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// A generation that begins.
+#[derive(Debug)]
+pub struct NewPlacement<'a> {
+    pub vm: Uuid,
+    pub host: Uuid,
+    pub generation: u32,
+    pub secret_key: &'a SecretKey,
+    pub tap: &'a str,
+    /// Open if there are none.
+    pub fences: &'a [Fence],
+    /// How long the generations below are remembered as dead.
+    pub floor_until_unix_ms: u64,
+}
+
+/// A placement that is not open yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub vm: Uuid,
+    pub host: Uuid,
+    pub generation: u32,
+    pub fences: Vec<Fence>,
+}
+
+/// Everything that one host should know, on one snapshot.
+#[derive(Debug)]
+pub struct Goal {
+    pub revision: u64,
+    pub vms: Vec<GoalVm>,
+    pub dead_pairs: Vec<u64>,
+    /// VM, and the generation below which everything is dead.
+    pub floors: Vec<(Uuid, u32)>,
+}
+
+#[derive(Debug)]
+pub struct GoalVm {
+    pub id: Uuid,
+    pub name: String,
+    pub network: Uuid,
+    pub network_name: String,
+    pub mac: [u8; 6],
+    pub address: IpAddr,
+    pub prefix: u8,
+    pub mtu: u32,
+    pub generation: u32,
+    pub secret_key: SecretKey,
+    pub tap: String,
+}
+
+impl View<'_> {
+    pub fn placed(&self, vm: Uuid) -> Result<Option<Placed>, StoreError> {
+        let found = self
+            .transaction
+            .prepare_cached("SELECT host, open FROM placement WHERE vm = ?1")?
+            .query_row(params![vm.as_bytes()], |row| {
+                Ok(Placed {
+                    host: row.uuid(0)?,
+                    open: row.get(1)?,
+                })
+            })
+            .optional()?;
+        Ok(found)
+    }
+
+    pub fn fences(&self, vm: Uuid) -> Result<Vec<Fence>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached("SELECT host, revision FROM fence WHERE vm = ?1 ORDER BY host")?;
+        let rows = query
+            .query_map(params![vm.as_bytes()], |row| {
+                Ok(Fence {
+                    host: row.uuid(0)?,
+                    revision: row.unsigned(1)?,
+                })
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    /// The tap names on a host that belong to other VMs than this one.
+    pub fn taps_of_others(&self, host: Uuid, vm: Uuid) -> Result<Vec<String>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached("SELECT tap FROM placement WHERE host = ?1 AND vm <> ?2")?;
+        let rows = query
+            .query_map(params![host.as_bytes(), vm.as_bytes()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    pub fn waiting(&self) -> Result<Vec<Waiting>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached("SELECT vm, host, generation FROM placement WHERE open = 0 ORDER BY vm")?;
+        let mut waiting: Vec<Waiting> = query
+            .query_map([], |row| {
+                Ok(Waiting {
+                    vm: row.uuid(0)?,
+                    host: row.uuid(1)?,
+                    generation: row.small(2)?,
+                    fences: Vec::new(),
+                })
+            })?
+            .collect::<Result<_, _>>()?;
+        for placement in &mut waiting {
+            placement.fences = self.fences(placement.vm)?;
+        }
+        Ok(waiting)
+    }
+
+    pub fn goal(&self, host: Uuid) -> Result<Goal, StoreError> {
+        let mut vms = self.transaction.prepare_cached(
+            "SELECT vm.id, vm.name, network.id, network.name, vm.mac, vm.address, prefix.length, network.mtu,
+                    placement.generation, placement.secret_key, placement.tap
+             FROM placement JOIN vm ON vm.id = placement.vm JOIN network ON network.id = vm.network
+                  JOIN prefix ON prefix.network = network.id AND prefix.family = 4
+             WHERE placement.host = ?1 AND placement.open = 1 ORDER BY vm.id",
+        )?;
+        let mut dead_pairs = self
+            .transaction
+            .prepare_cached("SELECT id FROM dead_pair ORDER BY id")?;
+        let mut floors = self
+            .transaction
+            .prepare_cached("SELECT vm, generation FROM floor ORDER BY vm")?;
+        Ok(Goal {
+            revision: self.current_revision()?,
+            vms: vms
+                .query_map(params![host.as_bytes()], goal_vm)?
+                .collect::<Result<_, _>>()?,
+            dead_pairs: dead_pairs
+                .query_map([], |row| row.unsigned(0))?
+                .collect::<Result<_, _>>()?,
+            floors: floors
+                .query_map([], |row| Ok((row.uuid(0)?, row.small(1)?)))?
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn goal_vm(row: &Row<'_>) -> rusqlite::Result<GoalVm> {
+    Ok(GoalVm {
+        id: row.uuid(0)?,
+        name: row.get(1)?,
+        network: row.uuid(2)?,
+        network_name: row.get(3)?,
+        mac: row.get(4)?,
+        address: row.ip(5)?,
+        prefix: row.small(6)?,
+        mtu: row.small(7)?,
+        generation: row.small(8)?,
+        secret_key: secret_key(row, 9)?,
+        tap: row.get(10)?,
+    })
+}
+
+pub(super) fn secret_key(row: &Row<'_>, column: usize) -> rusqlite::Result<SecretKey> {
+    let bytes = Zeroizing::new(row.get::<_, [u8; 32]>(column)?);
+    Ok(SecretKey::from_bytes(*bytes))
+}
+
+impl Change<'_> {
+    /// Ends whatever generation there was and begins this one.
+    pub fn place(&self, actor: Actor, new: &NewPlacement<'_>) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "UPDATE vm SET generation = ?2 WHERE id = ?1",
+            params![new.vm.as_bytes(), new.generation],
+        )?;
+        self.transaction.execute(
+            "INSERT INTO placement (vm, host, generation, secret_key, tap, open) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (vm) DO UPDATE SET host = excluded.host, generation = excluded.generation,
+                 secret_key = excluded.secret_key, tap = excluded.tap, open = excluded.open",
+            params![
+                new.vm.as_bytes(),
+                new.host.as_bytes(),
+                new.generation,
+                new.secret_key.expose_bytes(),
+                new.tap,
+                new.fences.is_empty()
+            ],
+        )?;
+        self.transaction
+            .execute("DELETE FROM fence WHERE vm = ?1", params![new.vm.as_bytes()])?;
+        for fence in new.fences {
+            self.transaction.execute(
+                "INSERT INTO fence (vm, host, revision) VALUES (?1, ?2, ?3)",
+                params![new.vm.as_bytes(), fence.host.as_bytes(), number(fence.revision)],
+            )?;
+        }
+        if new.generation > 1 {
+            self.transaction.execute(
+                "INSERT INTO floor (vm, generation, until_unix_ms) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (vm) DO UPDATE SET generation = excluded.generation,
+                     until_unix_ms = max(until_unix_ms, excluded.until_unix_ms)",
+                params![new.vm.as_bytes(), new.generation, number(new.floor_until_unix_ms)],
+            )?;
+        }
+        self.audit(
+            actor,
+            &Event::VmPlaced {
+                vm: new.vm,
+                host: new.host,
+                generation: new.generation,
+                tap: new.tap,
+                waits_for: new.fences.iter().map(|fence| fence.host).collect(),
+            },
+        )
+    }
+
+    /// Lets a waiting placement begin; the caller has judged its fences in this same change.
+    pub fn open_placement(&self, waiting: &Waiting) -> Result<(), StoreError> {
+        self.transaction
+            .execute("DELETE FROM fence WHERE vm = ?1", params![waiting.vm.as_bytes()])?;
+        self.transaction.execute(
+            "UPDATE placement SET open = 1 WHERE vm = ?1",
+            params![waiting.vm.as_bytes()],
+        )?;
+        self.audit(
+            Actor::Registry,
+            &Event::PlacementOpened {
+                vm: waiting.vm,
+                host: waiting.host,
+                generation: waiting.generation,
+            },
+        )
+    }
+}

@@ -1,0 +1,257 @@
+//! What the registry has acknowledged survives everything; what it cannot keep it refuses.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[expect(dead_code, reason = "each test binary uses a part of it")]
+mod support;
+
+use pairgate_identity::Credentials;
+use pairgate_registry::{StartError, init::init, settings::Settings, start, store::OpenError};
+use serde_json::json;
+use std::{
+    fs,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use support::{PATIENCE, Service, credentials, rest, send};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+fn installation() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    init(&state, &["127.0.0.1".parse().unwrap()]).unwrap();
+    (directory, state)
+}
+
+async fn start_refused(state: &Path) -> StartError {
+    let settings = Settings::new(60, 60).unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    start(state, listen, settings, CancellationToken::new())
+        .await
+        .unwrap_err()
+}
+
+/// The real program, in a process that can be killed.
+struct Daemon {
+    child: Child,
+    address: String,
+}
+
+impl Daemon {
+    /// `limits` are shell commands that run in the process before the program.
+    async fn start(state: &Path, limits: &str) -> Self {
+        let program = env!("CARGO_BIN_EXE_pairgate-registry");
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!(
+                "{limits} exec \"$0\" serve --state-dir \"$1\" --listen 127.0.0.1:0"
+            ))
+            .arg(program)
+            .arg(state)
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = timeout(PATIENCE, lines.next_line())
+                .await
+                .unwrap()
+                .unwrap()
+                .expect("it starts");
+            if let Some((_, rest)) = line.split_once("listen=") {
+                break rest.split_whitespace().next().unwrap().to_owned();
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, address }
+    }
+
+    async fn create(&self, operator: &Credentials, name: &str) -> bool {
+        let body = json!({"name": name, "prefixes": ["10.0.0.0/24"]}).to_string();
+        let answer = send(&self.address, operator, "POST", "/api/v1/networks", body).await;
+        answer.is_ok_and(|(status, _)| status.is_success())
+    }
+
+    async fn names(&self, operator: &Credentials) -> Vec<String> {
+        let (_, networks) = rest(&self.address, operator, "GET", "/api/v1/networks", None).await;
+        let name = |network: &serde_json::Value| network["name"].as_str().unwrap().to_owned();
+        networks.as_array().unwrap().iter().map(name).collect()
+    }
+}
+
+#[tokio::test]
+async fn kill_nine_loses_nothing_that_was_acknowledged() {
+    let (_directory, state) = installation();
+    let operator = credentials(&state, "operator");
+    let mut acknowledged = Vec::new();
+    for round in 0u64..6 {
+        let mut daemon = Daemon::start(&state, "").await;
+        let names = daemon.names(&operator).await;
+        for name in &acknowledged {
+            assert!(names.contains(name), "{name} was acknowledged and is gone");
+        }
+        let killed_after = Instant::now() + Duration::from_millis(100 + 37 * round);
+        let id = daemon.child.id().unwrap();
+        let killer = tokio::spawn(async move {
+            sleep(killed_after.duration_since(Instant::now())).await;
+            let pid = nix::unistd::Pid::from_raw(id.try_into().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+        });
+        for number in 0.. {
+            let name = format!("round{round}-{number}");
+            if !daemon.create(&operator, &name).await {
+                break;
+            }
+            acknowledged.push(name);
+        }
+        killer.await.unwrap();
+        daemon.child.wait().await.unwrap();
+    }
+    assert!(acknowledged.len() > 10, "the test must have written something");
+    let store = rusqlite::Connection::open(state.join("registry.db")).unwrap();
+    let check: String = store
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(check, "ok");
+    let count = |sql| store.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        count("SELECT count(*) FROM network"),
+        count("SELECT count(*) FROM audit WHERE event = 'network_created'"),
+        "every change has its audit row, and every row its change"
+    );
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_ends_the_service_and_what_it_refused_is_not_there() {
+    let (_directory, state) = installation();
+    let operator = credentials(&state, "operator");
+    // No file may grow past a megabyte; the write-ahead log soon would.
+    let mut daemon = Daemon::start(&state, "trap '' XFSZ; ulimit -f 2048;").await;
+    let mut acknowledged = Vec::new();
+    for number in 0..2_000 {
+        let name = format!("n{number}");
+        if !daemon.create(&operator, &name).await {
+            break;
+        }
+        acknowledged.push(name);
+    }
+    let status = timeout(PATIENCE, daemon.child.wait())
+        .await
+        .expect("it ends itself")
+        .unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(acknowledged.len() > 3, "the disk must have worked at first");
+    let daemon = Daemon::start(&state, "").await;
+    let mut names = daemon.names(&operator).await;
+    names.sort();
+    acknowledged.sort();
+    assert_eq!(names, acknowledged);
+}
+
+#[tokio::test]
+async fn a_missing_a_damaged_and_a_foreign_store_are_refused_and_never_replaced() {
+    let (_directory, state) = installation();
+    let store = state.join("registry.db");
+    let good = fs::read(&store).unwrap();
+
+    fs::remove_file(&store).unwrap();
+    let error = start_refused(&state).await;
+    assert!(
+        matches!(error, StartError::Open(OpenError::Missing { .. })),
+        "{error}"
+    );
+    assert!(!store.exists(), "nothing was put in its place");
+
+    let write = |bytes: &[u8]| {
+        fs::write(&store, bytes).unwrap();
+        fs::set_permissions(&store, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write(b"");
+    let error = start_refused(&state).await;
+    assert!(
+        matches!(error, StartError::Open(OpenError::Foreign { .. })),
+        "{error}"
+    );
+    write(&good[..good.len() / 2]);
+    let error = start_refused(&state).await;
+    assert!(
+        matches!(error, StartError::Open(OpenError::Damaged { .. })),
+        "{error}"
+    );
+    write(&good);
+    let file = fs::OpenOptions::new().write(true).open(&store).unwrap();
+    file.write_all_at(&[0x5a; 4096], 4096).unwrap();
+    let error = start_refused(&state).await;
+    assert!(
+        matches!(error, StartError::Open(OpenError::Damaged { .. })),
+        "{error}"
+    );
+
+    write(&good);
+    let later = rusqlite::Connection::open(&store).unwrap();
+    later.pragma_update(None, "user_version", 1_000).unwrap();
+    drop(later);
+    let error = start_refused(&state).await;
+    assert!(
+        matches!(error, StartError::Open(OpenError::Layout { .. })),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn files_that_others_can_read_or_that_do_not_belong_together_are_refused() {
+    let (_directory, state) = installation();
+    for name in ["ca.key", "registry.key", "registry.db"] {
+        fs::set_permissions(state.join(name), fs::Permissions::from_mode(0o640)).unwrap();
+        let error = start_refused(&state).await;
+        assert!(matches!(error, StartError::Exposed { .. }), "{name}: {error}");
+        fs::set_permissions(state.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let (_other_directory, other) = installation();
+    fs::copy(other.join("registry.db"), state.join("registry.db")).unwrap();
+    let error = start_refused(&state).await;
+    assert!(matches!(error, StartError::Foreign { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn one_installation_has_one_service() {
+    let mut service = Service::new(60, 60).await;
+    let error = start_refused(&service.state()).await;
+    assert!(matches!(error, StartError::InUse { .. }), "{error}");
+    service.stop().await;
+    service.start().await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_termination_signal_ends_the_service_within_two_seconds_with_streams_open() {
+    let mut service = Service::new(60, 60).await;
+    let (_h1, h2) = service.laboratory().await;
+    service.stop().await;
+    let mut daemon = Daemon::start(&service.state(), "").await;
+    let tls = pairgate_identity::client_config(&h2.credentials).unwrap();
+    let channel = pairgate_identity::channel(&daemon.address, tls, support::expect_registry());
+    let mut h2 = support::Host {
+        client: pairgate_api::grpc::registry_client::RegistryClient::new(channel),
+        ..h2
+    };
+    let mut follower = h2.follow(b"one").await;
+    follower.next().await.unwrap().unwrap();
+    let pid = nix::unistd::Pid::from_raw(daemon.child.id().unwrap().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let status = timeout(Duration::from_secs(2), daemon.child.wait())
+        .await
+        .expect("in time")
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+    follower.ended_because().await;
+}

@@ -1,0 +1,288 @@
+//! Holds the programs to interfaces by pinned links, and replaces them in place.
+//!
+//! A link belongs to one interface for its whole life. When the interface is deleted its pin stays as an
+//! empty shell, and a new interface may get the same name or even the same index: so a pinned link counts
+//! only if the kernel names it among those that run on the interface now.
+use super::{kernel, load::Loaded};
+use aya::{
+    pin::PinError,
+    programs::{
+        LinkOrder, ProgramError, TcAttachType,
+        links::{FdLink, LinkError, PinnedLink},
+        tc::{SchedClassifierLink, TcAttachOptions},
+    },
+    sys::SyscallError,
+};
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use std::{fs, io, path::Path};
+
+/// `BPF_TCX_INGRESS` of the kernel's attach types.
+const TCX_INGRESS: u32 = 46;
+/// `BPF_TCX_EGRESS` of the kernel's attach types.
+const TCX_EGRESS: u32 = 47;
+
+/// The programs, each with its one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Program {
+    /// What a guest sends: the tap's ingress.
+    FromTap,
+    /// What arrives from other hosts: the uplink's ingress.
+    FromUplink,
+    /// What is about to be queued to a guest: the tap's egress.
+    ToTap,
+}
+
+impl Program {
+    /// Every program.
+    pub const ALL: [Self; 3] = [Self::FromTap, Self::FromUplink, Self::ToTap];
+
+    /// Its name in the object and in the pin directory.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FromTap => "from_tap",
+            Self::FromUplink => "from_uplink",
+            Self::ToTap => "to_tap",
+        }
+    }
+
+    /// The program of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| program.name() == name)
+    }
+
+    const fn side(self) -> (TcAttachType, u32) {
+        match self {
+            Self::FromTap | Self::FromUplink => (TcAttachType::Ingress, TCX_INGRESS),
+            Self::ToTap => (TcAttachType::Egress, TCX_EGRESS),
+        }
+    }
+}
+
+/// A program could not be put on, or taken off, an interface.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// There is no such interface in the agent's network namespace.
+    #[error("there is no interface {interface} here")]
+    NoInterface {
+        /// Its name.
+        interface: String,
+    },
+    /// The object holds no such program.
+    #[error("the program {} is not loaded", program.name())]
+    NotLoaded {
+        /// Which.
+        program: Program,
+    },
+    /// The kernel refused to attach or replace.
+    #[error("cannot attach {} to interface {interface}: {source}; Linux 6.6 or later is needed", program.name())]
+    Attach {
+        /// Which program.
+        program: Program,
+        /// Name of the interface.
+        interface: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// The name led to another interface while we attached.
+    #[error("interface {interface} was replaced while {} was being attached; try again", program.name())]
+    Replaced {
+        /// Which program.
+        program: Program,
+        /// Name of the interface.
+        interface: String,
+    },
+    /// A pinned link could not be opened, read or written.
+    #[error("cannot use the pinned link of {} on interface {interface}: {message}", program.name())]
+    Pin {
+        /// Which program.
+        program: Program,
+        /// Index of the interface.
+        interface: u32,
+        /// What went wrong.
+        message: String,
+    },
+    /// The tap is still up: without programs nothing would filter it.
+    #[error("tap {interface} is up; take it down or delete it before its programs are taken off")]
+    TapIsUp {
+        /// Index of the interface.
+        interface: u32,
+    },
+    /// The kernel would not say what is there.
+    #[error("cannot ask the kernel about interfaces: {source}")]
+    Ask {
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Loaded {
+    /// Puts `from_uplink` on the uplink, or replaces the one that is there. A link that an earlier agent
+    /// pinned for another uplink is let go. Returns the interface's index.
+    pub fn attach_uplink(&mut self, interface: &str) -> Result<u32, AttachError> {
+        let index = index_of(interface)?;
+        self.attach(Program::FromUplink, interface, index)?;
+        for (other, program) in self.links()? {
+            if program == Program::FromUplink && other != index {
+                self.unpin(other, program)?;
+            }
+        }
+        Ok(index)
+    }
+
+    /// Puts both programs on a tap, or replaces those that are there. To be called while the tap is still
+    /// down: when it returns, the tap may be brought up. Returns the interface's index.
+    pub fn attach_tap(&mut self, interface: &str) -> Result<u32, AttachError> {
+        let index = index_of(interface)?;
+        self.attach(Program::FromTap, interface, index)?;
+        self.attach(Program::ToTap, interface, index)?;
+        Ok(index)
+    }
+
+    /// Takes both programs off a tap that is down or gone; refused while it is up.
+    pub fn detach_tap(&mut self, interface: u32) -> Result<(), AttachError> {
+        if is_up(interface)? {
+            return Err(AttachError::TapIsUp { interface });
+        }
+        self.unpin(interface, Program::FromTap)?;
+        self.unpin(interface, Program::ToTap)
+    }
+
+    /// Taps that both programs hold right now, by index, as the kernel says.
+    pub fn attached_taps(&self) -> Result<Vec<u32>, AttachError> {
+        let mut taps = Vec::new();
+        for (index, program) in self.links()? {
+            if program == Program::FromTap
+                && self.holds(Program::FromTap, index)?
+                && self.holds(Program::ToTap, index)?
+            {
+                taps.push(index);
+            }
+        }
+        Ok(taps)
+    }
+
+    /// True while the pinned link of `program` runs on the interface: nobody has removed the pin, the
+    /// interface or the program.
+    pub fn holds(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
+        let pin = self.pins().link(interface, program);
+        match open(&pin) {
+            Ok(Some(link)) => runs_on(&link, program, interface),
+            Ok(None) => Ok(false),
+            Err(message) => Err(AttachError::Pin { program, interface, message }),
+        }
+    }
+
+    /// Lets go of every link whose interface is gone, and returns the indexes of those interfaces: what the
+    /// maps say about them is void.
+    pub fn remove_stale_links(&mut self) -> Result<Vec<u32>, AttachError> {
+        let mut gone = Vec::new();
+        for (index, program) in self.links()? {
+            if !self.holds(program, index)? {
+                self.unpin(index, program)?;
+                gone.push(index);
+            }
+        }
+        gone.dedup();
+        Ok(gone)
+    }
+
+    fn links(&self) -> Result<Vec<(u32, Program)>, AttachError> {
+        self.pins().links().map_err(|source| AttachError::Ask { source })
+    }
+
+    fn attach(&mut self, program: Program, interface: &str, index: u32) -> Result<(), AttachError> {
+        let pin = self.pins().link(index, program);
+        let broken = |message: String| AttachError::Pin { program, interface: index, message };
+        match open(&pin).map_err(broken)? {
+            Some(link) if runs_on(&link, program, index)? => {
+                let link = SchedClassifierLink::try_from(link).map_err(|error| broken(error.to_string()))?;
+                return self.replace(program, interface, link);
+            }
+            Some(_) => self.unpin(index, program)?,
+            None => {}
+        }
+        let link = self.attach_anew(program, interface)?;
+        if !runs_on(&link, program, index)? {
+            return Err(AttachError::Replaced { program, interface: interface.to_owned() });
+        }
+        link.pin(&pin).map(drop).map_err(|error: PinError| broken(error.to_string()))
+    }
+
+    /// Swaps the program under a link. The pin names the same link before and after, so nothing else moves.
+    fn replace(
+        &mut self,
+        program: Program,
+        interface: &str,
+        link: SchedClassifierLink,
+    ) -> Result<(), AttachError> {
+        let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
+        let id = classifier.attach_to_link(link).map_err(|source| failed(program, interface, source))?;
+        classifier.take_link(id).map(drop).map_err(|source| failed(program, interface, source))
+    }
+
+    /// Attaches as the first program of its hook: one that ran before ours could pass frames behind its back.
+    fn attach_anew(&mut self, program: Program, interface: &str) -> Result<FdLink, AttachError> {
+        let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = classifier
+            .attach_with_options(interface, program.side().0, first)
+            .map_err(|source| failed(program, interface, source))?;
+        let link = classifier.take_link(id).map_err(|source| failed(program, interface, source))?;
+        FdLink::try_from(link).map_err(|error| failed(program, interface, ProgramError::IOError(io::Error::other(error))))
+    }
+
+    fn unpin(&self, interface: u32, program: Program) -> Result<(), AttachError> {
+        match fs::remove_file(self.pins().link(interface, program)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(AttachError::Pin { program, interface, message: error.to_string() })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+fn failed(program: Program, interface: &str, source: ProgramError) -> AttachError {
+    AttachError::Attach { program, interface: interface.to_owned(), source: Box::new(source) }
+}
+
+/// The link pinned at `pin`, or none if nothing is.
+fn open(pin: &Path) -> Result<Option<FdLink>, String> {
+    match PinnedLink::from_pin(pin) {
+        Ok(link) => Ok(Some(FdLink::from(link))),
+        Err(LinkError::SyscallError(SyscallError { io_error, .. }))
+            if io_error.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, AttachError> {
+    let info = link
+        .info()
+        .map_err(|error| AttachError::Pin { program, interface, message: error.to_string() })?;
+    match kernel::tcx_links(interface, program.side().1) {
+        Ok(links) => Ok(links.contains(&info.id())),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(false),
+        Err(source) => Err(AttachError::Ask { source }),
+    }
+}
+
+fn index_of(interface: &str) -> Result<u32, AttachError> {
+    if_nametoindex(interface).map_err(|_| AttachError::NoInterface { interface: interface.to_owned() })
+}
+
+fn is_up(interface: u32) -> Result<bool, AttachError> {
+    let addresses =
+        nix::ifaddrs::getifaddrs().map_err(|error| AttachError::Ask { source: io::Error::from(error) })?;
+    for address in addresses {
+        if address.flags.contains(InterfaceFlags::IFF_UP) && index_of(&address.interface_name).ok() == Some(interface)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

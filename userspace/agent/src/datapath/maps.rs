@@ -1,0 +1,314 @@
+//! The owner's side of the maps: the one implementation of [`Tables`] that reaches the kernel, and the readers
+//! of the counters.
+//!
+//! **Removing and replacing.** The kernel may give the memory of a removed or replaced entry to the next
+//! insert while a program still reads it, and that program would then act half on one pair and half on
+//! another. So this type remembers which maps have given memory back, and waits for all running programs
+//! before it inserts into one of them.
+
+use super::{Loaded, OpenError, Pod, quiesce};
+use crate::{
+    admit::VerifiedPair,
+    clock::BootTime,
+    keeper::{Seat, TableError, Tables},
+    present::CarriedPair,
+};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
+use pairgate_abi::{
+    Budget, Count, Direction, DropReason, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry,
+    count_index, drop_index, map,
+};
+use pairgate_token::address_bytes;
+use std::{
+    collections::HashSet,
+    fmt::{self, Display},
+};
+
+/// Every map that authorises, in the hands of its owner.
+pub struct Maps {
+    taps: HashMap<MapData, u32, Pod<TapEntry>>,
+    pairs_in: HashMap<MapData, Pod<Handle>, Pod<InEntry>>,
+    pairs_out: HashMap<MapData, Pod<OutKey>, Pod<OutEntry>>,
+    next_hops: HashMap<MapData, [u8; 16], Pod<NextHop>>,
+    lease: Array<MapData, u64>,
+    budgets: Array<MapData, Pod<Budget>>,
+    drops: PerCpuArray<MapData, u64>,
+    passed: PerCpuArray<MapData, Pod<Count>>,
+    /// Maps that have given back memory which a running program may still read.
+    unsettled: HashSet<&'static str>,
+}
+
+impl fmt::Debug for Maps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Maps").field("unsettled", &self.unsettled).finish_non_exhaustive()
+    }
+}
+
+impl Maps {
+    pub fn open(loaded: &Loaded) -> Result<Self, OpenError> {
+        Ok(Self {
+            taps: loaded.taps()?,
+            pairs_in: loaded.pairs_in()?,
+            pairs_out: loaded.pairs_out()?,
+            next_hops: loaded.next_hops()?,
+            lease: loaded.lease()?,
+            budgets: loaded.budgets()?,
+            drops: loaded.drops()?,
+            passed: loaded.passed()?,
+            unsettled: HashSet::new(),
+        })
+    }
+
+    /// Before an insert: no program may still read memory that the insert could be given.
+    fn settle(&mut self, map: &'static str) -> Result<(), TableError> {
+        if self.unsettled.contains(map) { self.quiesce() } else { Ok(()) }
+    }
+}
+
+fn failed(verb: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
+    move |error| TableError {
+        verb,
+        map,
+        why: with_cause(&error),
+    }
+}
+
+/// aya says which call failed and keeps why in the cause.
+fn with_cause(error: &dyn std::error::Error) -> String {
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+}
+
+/// An entry that is not there is as good as removed.
+fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), TableError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(failed("remove", map)),
+    }
+}
+
+impl Tables for Maps {
+    fn taps(&self) -> Result<Vec<(u32, TapEntry)>, TableError> {
+        let rows = self.taps.iter().map(|row| row.map(|(tap, entry)| (tap, entry.0)));
+        rows.collect::<Result<_, _>>().map_err(failed("read", map::TAPS))
+    }
+
+    fn incoming(&self) -> Result<Vec<(Handle, InEntry)>, TableError> {
+        let rows = self.pairs_in.iter().map(|row| row.map(|(handle, entry)| (handle.0, entry.0)));
+        rows.collect::<Result<_, _>>().map_err(failed("read", map::PAIRS_IN))
+    }
+
+    fn outgoing(&self) -> Result<Vec<(OutKey, OutEntry)>, TableError> {
+        let rows = self.pairs_out.iter().map(|row| row.map(|(key, entry)| (key.0, entry.0)));
+        rows.collect::<Result<_, _>>().map_err(failed("read", map::PAIRS_OUT))
+    }
+
+    fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError> {
+        let keys = self.next_hops.keys().collect::<Result<_, _>>();
+        keys.map_err(failed("read", map::NEXT_HOPS))
+    }
+
+    fn lease(&self) -> Result<BootTime, TableError> {
+        let end = self.lease.get(&0, 0).map_err(failed("read", map::LEASE))?;
+        Ok(BootTime::from_nanos(end))
+    }
+
+    fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError> {
+        self.settle(map::TAPS)?;
+        // May replace what an agent before this one wrote.
+        self.unsettled.insert(map::TAPS);
+        self.taps.insert(tap, Pod(entry), 0).map_err(failed("write", map::TAPS))
+    }
+
+    fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError> {
+        const NEW_ONLY: u64 = update_flag::NO_EXIST;
+        self.settle(map::PAIRS_IN)?;
+        let claims = pair.claims();
+        let entry = InEntry {
+            deadline_ns: pair.deadline().nanos(),
+            pair_id: claims.pair_id,
+            src_host: address_bytes(claims.source_host),
+            dst_host: address_bytes(claims.destination_host),
+            src_addr: address_bytes(claims.source_address),
+            dst_addr: address_bytes(claims.destination_address),
+            tap: seat.tap,
+            mac: seat.mac,
+            reserved: [0; 2],
+            slot: seat.slot,
+            src_generation: claims.source_generation,
+            dst_generation: claims.destination_generation,
+            src_vm: claims.source_vm.into_bytes(),
+            dst_vm: claims.destination_vm.into_bytes(),
+        };
+        let written = self.pairs_in.insert(Pod(handle), Pod(entry), NEW_ONLY);
+        written.map_err(failed("write", map::PAIRS_IN))?;
+        Ok(entry)
+    }
+
+    fn open_out(
+        &mut self,
+        pair: &CarriedPair,
+        seat: Seat,
+        hop: NextHop,
+        mtu: u16,
+    ) -> Result<(OutKey, OutEntry), TableError> {
+        self.settle(map::NEXT_HOPS)?;
+        self.settle(map::PAIRS_OUT)?;
+        let claims = pair.claims();
+        let dst_host = address_bytes(claims.destination_host);
+        let key = OutKey {
+            tap: seat.tap,
+            destination: address_bytes(claims.destination_address),
+        };
+        let entry = OutEntry {
+            deadline_ns: pair.deadline().nanos(),
+            pair_id: claims.pair_id,
+            handle: pair.handle(),
+            src_host: address_bytes(claims.source_host),
+            dst_host,
+            port: claims.overlay_port.to_be_bytes(),
+            mtu,
+            src_generation: claims.source_generation,
+            dst_generation: claims.destination_generation,
+            reserved: 0,
+            src_vm: claims.source_vm.into_bytes(),
+            dst_vm: claims.destination_vm.into_bytes(),
+        };
+        // The way before the pair, so that its first packet finds one. Written only when it has changed.
+        if self.next_hops.get(&dst_host, 0).ok() != Some(Pod(hop)) {
+            self.unsettled.insert(map::NEXT_HOPS);
+            let written = self.next_hops.insert(dst_host, Pod(hop), 0);
+            written.map_err(failed("write", map::NEXT_HOPS))?;
+        }
+        // May replace the pair's entry from an older token.
+        self.unsettled.insert(map::PAIRS_OUT);
+        let written = self.pairs_out.insert(Pod(key), Pod(entry), 0);
+        written.map_err(failed("write", map::PAIRS_OUT))?;
+        Ok((key, entry))
+    }
+
+    fn shorten_in(
+        &mut self,
+        handle: Handle,
+        mut entry: InEntry,
+        end: BootTime,
+    ) -> Result<InEntry, TableError> {
+        const KNOWN_ONLY: u64 = update_flag::EXIST;
+        self.settle(map::PAIRS_IN)?;
+        entry.deadline_ns = entry.deadline_ns.min(end.nanos());
+        self.unsettled.insert(map::PAIRS_IN);
+        let written = self.pairs_in.insert(Pod(handle), Pod(entry), KNOWN_ONLY);
+        written.map_err(failed("write", map::PAIRS_IN))?;
+        Ok(entry)
+    }
+
+    fn remove_tap(&mut self, tap: u32) -> Result<(), TableError> {
+        self.unsettled.insert(map::TAPS);
+        removed(self.taps.remove(&tap), map::TAPS)
+    }
+
+    fn remove_in(&mut self, handle: Handle) -> Result<(), TableError> {
+        self.unsettled.insert(map::PAIRS_IN);
+        removed(self.pairs_in.remove(&Pod(handle)), map::PAIRS_IN)
+    }
+
+    fn remove_out(&mut self, key: OutKey) -> Result<(), TableError> {
+        self.unsettled.insert(map::PAIRS_OUT);
+        removed(self.pairs_out.remove(&Pod(key)), map::PAIRS_OUT)
+    }
+
+    fn remove_next_hop(&mut self, host: [u8; 16]) -> Result<(), TableError> {
+        self.unsettled.insert(map::NEXT_HOPS);
+        removed(self.next_hops.remove(&host), map::NEXT_HOPS)
+    }
+
+    fn quiesce(&mut self) -> Result<(), TableError> {
+        quiesce().map_err(|error| TableError {
+            verb: "wait for running programs",
+            map: "all",
+            why: error.to_string(),
+        })?;
+        self.unsettled.clear();
+        Ok(())
+    }
+
+    fn set_lease(&mut self, end: BootTime) -> Result<(), TableError> {
+        self.lease.set(0, end.nanos(), 0).map_err(failed("write", map::LEASE))
+    }
+
+    fn clear_slot(&mut self, slot: u32) -> Result<(), TableError> {
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| TableError {
+            verb: "count the CPUs for",
+            map: map::PASSED,
+            why: error.to_string(),
+        })?;
+        let zeros = |map: &'static str| {
+            move |error: &dyn Display| TableError {
+                verb: "clear",
+                map,
+                why: error.to_string(),
+            }
+        };
+        for direction in Direction::ALL {
+            let none = PerCpuValues::try_from(vec![Pod(Count::default()); cpus])
+                .map_err(|error| zeros(map::PASSED)(&error))?;
+            self.passed
+                .set(count_index(slot, direction), none, 0)
+                .map_err(failed("clear", map::PASSED))?;
+            for reason in pairgate_abi::DROP_REASONS {
+                let none = PerCpuValues::try_from(vec![0_u64; cpus])
+                    .map_err(|error| zeros(map::DROPS)(&error))?;
+                self.drops
+                    .set(drop_index(slot, direction, *reason), none, 0)
+                    .map_err(failed("clear", map::DROPS))?;
+            }
+        }
+        self.budgets
+            .set(slot, Pod(Budget::default()), 0)
+            .map_err(failed("clear", map::BUDGETS))
+    }
+}
+
+/// `linux/bpf.h`: how an update treats a key that is or is not there.
+mod update_flag {
+    pub(super) const NO_EXIST: u64 = 1;
+    pub(super) const EXIST: u64 = 2;
+}
+
+/// Reads the counters; writes nothing.
+pub struct Counters {
+    drops: PerCpuArray<MapData, u64>,
+    passed: PerCpuArray<MapData, Pod<Count>>,
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counters").finish_non_exhaustive()
+    }
+}
+
+impl Counters {
+    pub fn open(loaded: &Loaded) -> Result<Self, OpenError> {
+        Ok(Self {
+            drops: loaded.drops()?,
+            passed: loaded.passed()?,
+        })
+    }
+
+    /// Packets of one slot dropped for one reason; none if the map cannot be read.
+    pub fn dropped(&self, slot: u32, direction: Direction, reason: DropReason) -> Option<u64> {
+        let values = self.drops.get(&drop_index(slot, direction, reason), 0).ok()?;
+        Some(values.iter().fold(0, |sum, value| sum.wrapping_add(*value)))
+    }
+
+    /// Packets and bytes of one slot that passed; none if the map cannot be read.
+    pub fn passed(&self, slot: u32, direction: Direction) -> Option<Count> {
+        let values = self.passed.get(&count_index(slot, direction), 0).ok()?;
+        Some(values.iter().fold(Count::default(), |sum, value| Count {
+            packets: sum.packets.wrapping_add(value.0.packets),
+            bytes: sum.bytes.wrapping_add(value.0.bytes),
+        }))
+    }
+}

@@ -1,0 +1,140 @@
+//! Typed opens of every map. Each call opens the pin anew, so what it returns belongs to the caller and may
+//! move to the task that uses it.
+use super::{load::Loaded, pins::Pins, pod::Pod};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use pairgate_abi::{Budget, Count, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry, map};
+
+/// A map could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the map {map}: {source}; if it was pinned by another build, stop the agent and remove the pins")]
+pub struct OpenError {
+    /// Its name in the contract.
+    pub map: &'static str,
+    /// What the kernel or the check of its layout said.
+    #[source]
+    pub source: Box<MapError>,
+}
+
+impl Pins {
+    fn open<M>(&self, name: &'static str) -> Result<M, OpenError>
+    where
+        M: TryFrom<Map, Error = MapError>,
+    {
+        MapData::from_pin(self.map(name))
+            .and_then(Map::from_map_data)
+            .and_then(M::try_from)
+            .map_err(|source| OpenError { map: name, source: Box::new(source) })
+    }
+
+    /// Opens every map once, which compares its kind and the sizes of key and value with the contract.
+    pub(super) fn check(&self) -> Result<(), OpenError> {
+        self.taps()?;
+        self.pairs_out()?;
+        self.pairs_in()?;
+        self.next_hops()?;
+        self.lease()?;
+        self.drops()?;
+        self.passed()?;
+        self.budgets()?;
+        self.events()?;
+        self.mark_map()?;
+        Ok(())
+    }
+
+    /// Tap interface index to what its guest may say.
+    pub fn taps(&self) -> Result<HashMap<MapData, u32, Pod<TapEntry>>, OpenError> {
+        self.open(map::TAPS)
+    }
+
+    /// Pairs a local guest may send on.
+    pub fn pairs_out(&self) -> Result<HashMap<MapData, Pod<OutKey>, Pod<OutEntry>>, OpenError> {
+        self.open(map::PAIRS_OUT)
+    }
+
+    /// Pairs a local guest may receive on.
+    pub fn pairs_in(&self) -> Result<HashMap<MapData, Pod<Handle>, Pod<InEntry>>, OpenError> {
+        self.open(map::PAIRS_IN)
+    }
+
+    /// Peer host address to the way there.
+    pub fn next_hops(&self) -> Result<HashMap<MapData, [u8; 16], Pod<NextHop>>, OpenError> {
+        self.open(map::NEXT_HOPS)
+    }
+
+    /// Index 0: the boot-time instant in nanoseconds at which the host lease ends.
+    pub fn lease(&self) -> Result<Array<MapData, u64>, OpenError> {
+        self.open(map::LEASE)
+    }
+
+    /// Packets dropped, by `pairgate_abi::drop_index`.
+    pub fn drops(&self) -> Result<PerCpuArray<MapData, u64>, OpenError> {
+        self.open(map::DROPS)
+    }
+
+    /// Packets and bytes passed, by `pairgate_abi::count_index`.
+    pub fn passed(&self) -> Result<PerCpuArray<MapData, Pod<Count>>, OpenError> {
+        self.open(map::PASSED)
+    }
+
+    /// Rate limits by tap slot. Write zeros when a slot gets a new guest.
+    pub fn budgets(&self) -> Result<Array<MapData, Pod<Budget>>, OpenError> {
+        self.open(map::BUDGETS)
+    }
+
+    /// The ring of `pairgate_abi::Event`. It has one reader: open it once.
+    pub fn events(&self) -> Result<RingBuf<MapData>, OpenError> {
+        self.open(map::EVENTS)
+    }
+
+    pub(super) fn mark_map(&self) -> Result<Array<MapData, u32>, OpenError> {
+        self.open(map::MARK)
+    }
+}
+
+/// The same opens, from the programs that use the maps.
+impl Loaded {
+    /// Tap interface index to what its guest may say.
+    pub fn taps(&self) -> Result<HashMap<MapData, u32, Pod<TapEntry>>, OpenError> {
+        self.pins().taps()
+    }
+
+    /// Pairs a local guest may send on.
+    pub fn pairs_out(&self) -> Result<HashMap<MapData, Pod<OutKey>, Pod<OutEntry>>, OpenError> {
+        self.pins().pairs_out()
+    }
+
+    /// Pairs a local guest may receive on.
+    pub fn pairs_in(&self) -> Result<HashMap<MapData, Pod<Handle>, Pod<InEntry>>, OpenError> {
+        self.pins().pairs_in()
+    }
+
+    /// Peer host address to the way there.
+    pub fn next_hops(&self) -> Result<HashMap<MapData, [u8; 16], Pod<NextHop>>, OpenError> {
+        self.pins().next_hops()
+    }
+
+    /// Index 0: the boot-time instant in nanoseconds at which the host lease ends.
+    pub fn lease(&self) -> Result<Array<MapData, u64>, OpenError> {
+        self.pins().lease()
+    }
+
+    /// Packets dropped, by `pairgate_abi::drop_index`.
+    pub fn drops(&self) -> Result<PerCpuArray<MapData, u64>, OpenError> {
+        self.pins().drops()
+    }
+
+    /// Packets and bytes passed, by `pairgate_abi::count_index`.
+    pub fn passed(&self) -> Result<PerCpuArray<MapData, Pod<Count>>, OpenError> {
+        self.pins().passed()
+    }
+
+    /// Rate limits by tap slot. Write zeros when a slot gets a new guest.
+    pub fn budgets(&self) -> Result<Array<MapData, Pod<Budget>>, OpenError> {
+        self.pins().budgets()
+    }
+
+    /// The ring of `pairgate_abi::Event`. It has one reader: open it once.
+    pub fn events(&self) -> Result<RingBuf<MapData>, OpenError> {
+        self.pins().events()
+    }
+}

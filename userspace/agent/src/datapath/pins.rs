@@ -1,0 +1,76 @@
+//! Where maps and links live on after the agent: `<pin-dir>/v<ABI version>/`.
+use super::attach::Program;
+use pairgate_abi::ABI_VERSION;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The pins of this agent's version of the contract.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    directory: PathBuf,
+}
+
+impl Pins {
+    /// The pins under an agent's pin directory; nothing is made or opened yet.
+    pub fn under(pin_dir: &Path) -> Self {
+        Self { directory: pin_dir.join(format!("v{ABI_VERSION}")) }
+    }
+
+    /// Makes the directory, readable by nobody but its owner.
+    pub fn create(&self) -> io::Result<()> {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))
+    }
+
+    /// The directory itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Pin of a map, by its name in `pairgate_abi::map`.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Pin of the link that holds `program` to an interface. Named by index: names may hold dots, which
+    /// this file system refuses, and may be given to another interface.
+    pub fn link(&self, interface: u32, program: Program) -> PathBuf {
+        self.directory.join(format!("link-{interface}-{}", program.name()))
+    }
+
+    /// Every pinned link.
+    pub fn links(&self) -> io::Result<Vec<(u32, Program)>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut links = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let Some((index, program)) =
+                name.to_str().and_then(|name| name.strip_prefix("link-")).and_then(|rest| rest.split_once('-'))
+            else {
+                continue;
+            };
+            if let (Ok(index), Some(program)) = (index.parse(), Program::from_name(program)) {
+                links.push((index, program));
+            }
+        }
+        links.sort_unstable();
+        Ok(links)
+    }
+}
+
+/// Removes every pin of every version under `pin_dir`, and the directory. What the links held is detached
+/// and the maps are freed, unless a running agent still has them open. Taps must be down or gone before
+/// this: without their programs nothing filters them.
+pub fn remove_pins(pin_dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(pin_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}

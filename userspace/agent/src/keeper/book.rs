@@ -1,0 +1,140 @@
+//! The owner's memory of every kernel entry, so that a question about one pair, peer or token does not read a
+//! whole map. What is in the book is in the kernel: the ledger writes the kernel first.
+
+use crate::clock::BootTime;
+use pairgate_abi::{Handle, InEntry, OutEntry, OutKey};
+use pairgate_token::Claims;
+use std::collections::{HashMap, HashSet};
+use uuid::Uuid;
+
+/// An entry of `PAIRS_IN`.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    pub entry: InEntry,
+    /// Where it came from; unknown if an agent before this one accepted it.
+    pub origin: Option<Origin>,
+    /// The bytes of its token; unknown likewise.
+    token: Option<Vec<u8>>,
+}
+
+/// An entry of `PAIRS_OUT`.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub entry: OutEntry,
+    /// Where it came from; unknown if it was an agent before this one that offered it.
+    pub origin: Option<Origin>,
+}
+
+/// What the kernel's entry does not hold.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The host at the other end.
+    pub host: Uuid,
+    pub claims: Claims,
+}
+
+/// All entries, and the ways to find them.
+#[derive(Debug, Default)]
+pub struct Book {
+    incoming: HashMap<Handle, Incoming>,
+    outgoing: HashMap<OutKey, Outgoing>,
+    by_token: HashMap<Vec<u8>, Handle>,
+    by_pair: HashMap<u64, HashSet<Handle>>,
+    by_peer: HashMap<[u8; 16], usize>,
+}
+
+impl Book {
+    pub fn incoming(&self) -> impl Iterator<Item = (Handle, &Incoming)> {
+        self.incoming.iter().map(|(handle, incoming)| (*handle, incoming))
+    }
+
+    pub fn outgoing(&self) -> impl Iterator<Item = (OutKey, &Outgoing)> {
+        self.outgoing.iter().map(|(key, outgoing)| (*key, outgoing))
+    }
+
+    pub fn holds(&self, handle: Handle) -> bool {
+        self.incoming.contains_key(&handle)
+    }
+
+    pub fn incoming_len(&self) -> usize {
+        self.incoming.len()
+    }
+
+    pub fn outgoing_len(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Entries that one peer host holds here.
+    pub fn held_by(&self, peer: &[u8; 16]) -> usize {
+        self.by_peer.get(peer).copied().unwrap_or(0)
+    }
+
+    /// What a token was given before.
+    pub fn of_token(&self, token: &[u8]) -> Option<(Handle, &Incoming)> {
+        let handle = self.by_token.get(token)?;
+        Some((*handle, self.incoming.get(handle)?))
+    }
+
+    /// Every handle of one pair.
+    pub fn of_pair(&self, pair: u64) -> Vec<(Handle, InEntry)> {
+        let handles = self.by_pair.get(&pair).into_iter().flatten();
+        handles
+            .filter_map(|handle| Some((*handle, self.incoming.get(handle)?.entry)))
+            .collect()
+    }
+
+    /// Writes down an entry that is in the kernel, with the token it came from, if known.
+    pub fn note_in(&mut self, handle: Handle, entry: InEntry, origin: Option<(Origin, &[u8])>) {
+        self.strike_in(handle);
+        self.by_pair.entry(entry.pair_id).or_default().insert(handle);
+        *self.by_peer.entry(entry.src_host).or_default() += 1;
+        let (origin, token) = origin.unzip();
+        let token = token.map(<[u8]>::to_vec);
+        if let Some(token) = &token {
+            self.by_token.insert(token.clone(), handle);
+        }
+        let incoming = Incoming {
+            entry,
+            origin,
+            token,
+        };
+        self.incoming.insert(handle, incoming);
+    }
+
+    /// Follows a change of an entry's deadline.
+    pub fn note_deadline(&mut self, handle: Handle, deadline: BootTime) {
+        if let Some(incoming) = self.incoming.get_mut(&handle) {
+            incoming.entry.deadline_ns = deadline.nanos();
+        }
+    }
+
+    pub fn note_out(&mut self, key: OutKey, entry: OutEntry, origin: Option<Origin>) {
+        self.outgoing.insert(key, Outgoing { entry, origin });
+    }
+
+    /// Forgets an entry that is no longer in the kernel.
+    pub fn strike_in(&mut self, handle: Handle) {
+        let Some(Incoming { entry, token, .. }) = self.incoming.remove(&handle) else {
+            return;
+        };
+        if let Some(token) = token {
+            self.by_token.remove(&token);
+        }
+        if let Some(handles) = self.by_pair.get_mut(&entry.pair_id) {
+            handles.remove(&handle);
+            if handles.is_empty() {
+                self.by_pair.remove(&entry.pair_id);
+            }
+        }
+        if let Some(count) = self.by_peer.get_mut(&entry.src_host) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_peer.remove(&entry.src_host);
+            }
+        }
+    }
+
+    pub fn strike_out(&mut self, key: &OutKey) {
+        self.outgoing.remove(key);
+    }
+}

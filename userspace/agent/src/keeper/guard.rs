@@ -1,0 +1,161 @@
+//! Bringing the taps in line with a goal state. Order is everything here: a tap goes up only when its row and
+//! both programs are in place, and goes away only when its pairs and its row are out of the kernel.
+
+use super::{Again, GuestState, Keeper, TableError};
+use crate::{
+    clock::BootTime,
+    datapath::AttachError,
+    goal::{Goal, Guest},
+    net::NetError,
+    taps::{self, TapError},
+};
+use std::collections::{HashMap, HashSet};
+use tokio::task::block_in_place;
+
+/// Something that should be gone may still be there.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArrangeError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+}
+
+/// Why a guest's tap is not up.
+#[derive(Debug, thiserror::Error)]
+enum GuardError {
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    #[error("this host has as many taps as it can count packets for")]
+    Full,
+    #[error("the interface was replaced while the programs were being attached")]
+    Replaced,
+}
+
+impl Keeper {
+    /// Removes the taps that the goal state does not want, then makes or adopts those it wants. A guest whose
+    /// tap cannot be made is marked and tried again; a tap that cannot be removed is an error.
+    pub(super) async fn arrange_taps(&mut self, goal: &Goal) -> Result<(), ArrangeError> {
+        let own = taps::own(&self.net).await?;
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = own.into_iter().partition(|tap| {
+            let guest = goal.guests.get(&tap.vm);
+            guest.is_some_and(|guest| guest.tap.as_str() == tap.name)
+        });
+        let present: HashSet<u32> = wanted.iter().map(|tap| tap.index).collect();
+        let rows = self.ledger.seats().taps();
+        for tap in rows.iter().filter(|tap| !present.contains(tap)) {
+            let entry = self.ledger.seats().entry(*tap);
+            block_in_place(|| self.ledger.vacate(*tap, BootTime::now()))?;
+            self.lost.remove(tap);
+            if let Some(entry) = entry {
+                self.totals.retire(entry.slot);
+            }
+        }
+        block_in_place(|| self.ledger.remove_strays(BootTime::now()))?;
+        let first = self.guests.is_empty();
+        let gone = rows.len() != present.len() || !unwanted.is_empty();
+        for tap in unwanted {
+            tracing::info!(tap = %tap.name, vm = %tap.vm, "the VM is not placed here any more: its tap is removed");
+            taps::remove(&self.net, tap.index).await?;
+        }
+        if first || gone {
+            // Links whose interface is gone are empty shells.
+            block_in_place(|| self.loaded.remove_stale_links())?;
+        }
+        let mut guests = HashMap::new();
+        for guest in goal.guests.values() {
+            let state = self.state_of(guest, &present).await;
+            guests.insert(guest.id, state);
+        }
+        self.guests = guests;
+        Ok(())
+    }
+
+    async fn state_of(&mut self, guest: &Guest, present: &HashSet<u32>) -> GuestState {
+        let before = self.guests.get(&guest.id);
+        if let Some(state @ GuestState::Guarded { tap }) = before
+            && present.contains(tap)
+        {
+            let state = state.clone();
+            let tap = *tap;
+            // The guest's row may have changed; everything else holds.
+            return match self.ledger.seat(guest, tap) {
+                Ok(Some(_)) => state,
+                Ok(None) => self.failed(guest, &GuardError::Full),
+                Err(error) => self.failed(guest, &error.into()),
+            };
+        }
+        match self.guard(guest).await {
+            Ok(tap) => {
+                tracing::info!(vm = ?guest.name, tap = %guest.tap, "tap is up and guarded");
+                GuestState::Guarded { tap }
+            }
+            Err(error) => self.failed(guest, &error),
+        }
+    }
+
+    fn failed(&mut self, guest: &Guest, error: &GuardError) -> GuestState {
+        tracing::error!(vm = ?guest.name, tap = %guest.tap, %error, "the VM has no tap, will be tried again");
+        self.again = self.again.max(Again::Taps);
+        GuestState::Failed {
+            why: error.to_string(),
+        }
+    }
+
+    async fn guard(&mut self, guest: &Guest) -> Result<u32, GuardError> {
+        let tap = taps::ready(&self.net, guest).await?;
+        let index = tap.index;
+        let is_new = self.ledger.seats().entry(index).is_none();
+        let seat = block_in_place(|| self.ledger.seat(guest, index))?.ok_or(GuardError::Full)?;
+        if is_new {
+            // The slot's counters begin at zero; the tap's may not.
+            let handed_on = i64::try_from(tap.handed_on).unwrap_or(i64::MAX);
+            let passed = self.totals.to_tap(seat.slot).unwrap_or(0);
+            self.lost.insert(index, passed.saturating_sub(handed_on));
+        }
+        let held = block_in_place(|| self.loaded.attach_tap(guest.tap.as_str()))?;
+        if held != index {
+            return Err(GuardError::Replaced);
+        }
+        taps::open(&self.net, guest, tap).await?;
+        Ok(index)
+    }
+
+    /// Looks at the taps' counters, and for taps that somebody has deleted.
+    pub(super) async fn watch_taps(&mut self) {
+        // What has passed is read before what was handed on, so that traffic in between makes `lost` too
+        // small and a drain too long, never the other way round.
+        let mut passed = HashMap::new();
+        for state in self.guests.values() {
+            if let GuestState::Guarded { tap } = state
+                && let Some(entry) = self.ledger.seats().entry(*tap)
+                && let Some(packets) = self.totals.to_tap(entry.slot)
+            {
+                passed.insert(*tap, packets);
+            }
+        }
+        let Ok(links) = self.net.links().await else {
+            return;
+        };
+        for link in links {
+            let Some(passed) = passed.remove(&link.index) else {
+                continue;
+            };
+            if !link.has_carrier {
+                let handed_on = link.tx_packets.saturating_add(link.tx_dropped);
+                let handed_on = i64::try_from(handed_on).unwrap_or(i64::MAX);
+                self.lost.insert(link.index, passed.saturating_sub(handed_on));
+            }
+        }
+        if !passed.is_empty() {
+            tracing::error!("a tap of this agent was deleted by somebody else; it is made again");
+            self.again = self.again.max(Again::Taps);
+        }
+    }
+}

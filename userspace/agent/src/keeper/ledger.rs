@@ -1,0 +1,407 @@
+//! What the owner of the maps decides and writes, without a task or a socket: time is an argument, the kernel
+//! is behind [`Tables`].
+//!
+//! Guarantees, each in the same step as the write it belongs to:
+//! - a pair is written only while the goal state, its tombstones and the lease allow it;
+//! - a revision counts as applied only after every entry that it ends is out of the kernel and no program run
+//!   that saw one is left; a failed removal leaves the revision unapplied;
+//! - the lease is written only once the revision that it was granted at is applied, and is never lowered
+//!   except to nothing.
+
+use super::{
+    Seat, TableError, Tables,
+    book::{Book, Origin},
+    fate,
+    limits::{LINGER, PAIRS_RESERVE},
+    seats::Seats,
+};
+use crate::{
+    clock::BootTime,
+    goal::{Goal, Guest},
+};
+use pairgate_abi::{Handle, InEntry, OutKey, TapEntry, limits::PAIRS};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use uuid::Uuid;
+
+/// The owner's state.
+#[derive(Debug)]
+pub struct Ledger<T> {
+    pub(super) tables: T,
+    pub(super) book: Book,
+    pub(super) seats: Seats,
+    /// The newest goal state that was taken up; its tombstones bind from that moment.
+    goal: Option<Arc<Goal>>,
+    applied: Option<u64>,
+    /// Removals that no receipt has spoken of yet.
+    unreported: Removals,
+    /// Something was removed, and the programs that may have seen it have not been waited for.
+    unsettled: bool,
+    /// Revisions whose entries are gone and whose tap queues are being drained, oldest first.
+    closing: VecDeque<Closing>,
+    lease: BootTime,
+    /// The host has lost its address: no lease until it is back.
+    suspended: bool,
+    /// A lease that waits for its revision.
+    promised: Option<(u64, BootTime)>,
+    /// Handles that were removed before their end, until no sender can still use them.
+    pub(super) resting: HashMap<Handle, BootTime>,
+}
+
+/// What was removed: how many entries, and the taps (with their slots) that they delivered to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removals {
+    pub entries: u64,
+    pub taps: BTreeMap<u32, u32>,
+}
+
+#[derive(Debug)]
+struct Closing {
+    revision: u64,
+    closed: u64,
+    undrained: Option<u64>,
+}
+
+/// A revision that is in force, and what it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    pub revision: u64,
+    pub closed: u64,
+    pub undrained: u64,
+}
+
+/// Why a goal state was not taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeUpError {
+    #[error(
+        "revision {offered} is older than {newest}, which is in force here; was the registry set back to a backup?"
+    )]
+    Older { offered: u64, newest: u64 },
+    #[error("not everything that revision {revision} ends could be removed, so it gets no receipt: {source}")]
+    Table { revision: u64, source: TableError },
+}
+
+impl<T: Tables> Ledger<T> {
+    /// Reads back what an agent before this one left in the kernel.
+    pub fn read(tables: T) -> Result<Self, TableError> {
+        let mut book = Book::default();
+        for (handle, entry) in tables.incoming()? {
+            book.note_in(handle, entry, None);
+        }
+        for (key, entry) in tables.outgoing()? {
+            book.note_out(key, entry, None);
+        }
+        Ok(Self {
+            seats: Seats::read(tables.taps()?),
+            lease: tables.lease()?,
+            tables,
+            book,
+            goal: None,
+            applied: None,
+            unreported: Removals::default(),
+            unsettled: false,
+            closing: VecDeque::new(),
+            suspended: false,
+            promised: None,
+            resting: HashMap::new(),
+        })
+    }
+
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+
+    pub fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    pub fn goal(&self) -> Option<&Arc<Goal>> {
+        self.goal.as_ref()
+    }
+
+    /// The goal state, once one has been applied since the start.
+    pub fn goal_in_force(&self) -> Option<&Arc<Goal>> {
+        self.goal.as_ref().filter(|_| self.applied.is_some())
+    }
+
+    pub fn applied(&self) -> Option<u64> {
+        self.applied
+    }
+
+    pub fn lease(&self) -> BootTime {
+        self.lease
+    }
+
+    /// Takes up a goal state: its tombstones bind from the first line on, and every entry that it ends is out
+    /// of the kernel when this returns. Taken up again with the same revision, it removes what is left.
+    ///
+    /// What follows is the caller's: taps, then [`Self::removals`] and [`Self::drained`].
+    pub fn take_up(&mut self, goal: Arc<Goal>, now: BootTime) -> Result<(), TakeUpError> {
+        let newest = self.goal.as_ref().map_or(0, |goal| goal.revision);
+        let offered = goal.revision;
+        if offered < newest {
+            return Err(TakeUpError::Older { offered, newest });
+        }
+        self.goal = Some(goal.clone());
+        self.close_ended(&goal, now)
+            .map_err(|source| TakeUpError::Table {
+                revision: offered,
+                source,
+            })
+    }
+
+    fn close_ended(&mut self, goal: &Goal, now: BootTime) -> Result<(), TableError> {
+        let ended: Vec<_> = self
+            .book
+            .incoming()
+            .filter(|(_, incoming)| fate::ends_in(goal, &incoming.entry, peer(incoming.origin.as_ref())))
+            .map(|(handle, incoming)| (handle, incoming.entry))
+            .collect();
+        let ended_out: Vec<_> = self
+            .book
+            .outgoing()
+            .filter(|(_, outgoing)| fate::ends_out(goal, &outgoing.entry, peer(outgoing.origin.as_ref())))
+            .map(|(key, _)| key)
+            .collect();
+        self.remove(&ended, &ended_out, now)
+    }
+
+    /// Removes entries and waits until no program acts on them. What is removed is remembered for the next
+    /// receipt, and waited for, even if a later removal fails and the rest has to be tried again.
+    fn remove(
+        &mut self,
+        incoming: &[(Handle, InEntry)],
+        outgoing: &[OutKey],
+        now: BootTime,
+    ) -> Result<(), TableError> {
+        for (handle, entry) in incoming {
+            self.unsettled = true;
+            self.tables.remove_in(*handle)?;
+            self.book.strike_in(*handle);
+            let end = BootTime::from_nanos(entry.deadline_ns);
+            if end > now && self.resting.len() < PAIRS as usize {
+                self.resting.insert(*handle, end);
+            }
+            self.unreported.entries += 1;
+            self.unreported.taps.insert(entry.tap, entry.slot);
+        }
+        for key in outgoing {
+            self.unsettled = true;
+            self.tables.remove_out(*key)?;
+            self.book.strike_out(key);
+            self.unreported.entries += 1;
+        }
+        self.settle()
+    }
+
+    fn settle(&mut self) -> Result<(), TableError> {
+        if self.unsettled {
+            self.tables.quiesce()?;
+            self.unsettled = false;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was removed and starts waiting for [`Self::drained`] of the newest revision.
+    pub fn removals(&mut self) -> Option<(u64, Removals)> {
+        let revision = self.goal.as_ref()?.revision;
+        let removals = std::mem::take(&mut self.unreported);
+        self.closing.push_back(Closing {
+            revision,
+            closed: removals.entries,
+            undrained: None,
+        });
+        Some((revision, removals))
+    }
+
+    /// The queues of a revision are empty, or their time is up. Returns the revisions that are in force now:
+    /// an earlier one that still drains holds later ones back, because a receipt speaks for everything up to
+    /// its revision.
+    pub fn drained(&mut self, revision: u64, undrained: u64) -> Result<Vec<Applied>, TableError> {
+        let open = |closing: &&mut Closing| closing.revision == revision && closing.undrained.is_none();
+        if let Some(closing) = self.closing.iter_mut().find(open) {
+            closing.undrained = Some(undrained);
+        }
+        let mut applied = Vec::new();
+        while let Some(Closing {
+            revision,
+            closed,
+            undrained: Some(undrained),
+        }) = self.closing.front()
+        {
+            applied.push(Applied {
+                revision: *revision,
+                closed: *closed,
+                undrained: *undrained,
+            });
+            self.applied = Some(*revision);
+            self.closing.pop_front();
+        }
+        self.keep_promise()?;
+        Ok(applied)
+    }
+
+    /// Takes a lease that counts from when it was asked for. It is written at once if its revision is in
+    /// force, and otherwise as soon as it is.
+    pub fn grant(&mut self, asked: BootTime, length: Duration, revision: u64) -> Result<(), TableError> {
+        if self.suspended {
+            return Ok(());
+        }
+        self.promised = Some((revision, asked.after(length)));
+        self.keep_promise()
+    }
+
+    fn keep_promise(&mut self) -> Result<(), TableError> {
+        let Some((revision, end)) = self.promised else {
+            return Ok(());
+        };
+        if self.applied.is_none_or(|applied| applied < revision) {
+            return Ok(());
+        }
+        if end > self.lease {
+            self.tables.set_lease(end)?;
+            self.lease = end;
+        }
+        self.promised = None;
+        Ok(())
+    }
+
+    /// Ends the lease, and takes none until [`Self::resume`]: from here on the kernel refuses every pair of
+    /// this host.
+    pub fn end_lease(&mut self) -> Result<(), TableError> {
+        self.suspended = true;
+        self.promised = None;
+        self.tables.set_lease(BootTime::ZERO)?;
+        self.lease = BootTime::ZERO;
+        Ok(())
+    }
+
+    /// From here on leases are taken again.
+    pub fn resume(&mut self) {
+        self.suspended = false;
+    }
+
+    /// Gives a guest's tap its row, before anything is attached to it. None if the host is full.
+    pub fn seat(&mut self, guest: &Guest, tap: u32) -> Result<Option<Seat>, TableError> {
+        let known = self.seats.entry(tap);
+        let Some(slot) = known.map(|entry| entry.slot).or_else(|| self.seats.free_slot()) else {
+            return Ok(None);
+        };
+        if known.is_none() {
+            self.tables.clear_slot(slot)?;
+        }
+        let entry = TapEntry {
+            mac: guest.mac,
+            ipv4_prefix: guest.prefix,
+            reserved: 0,
+            ipv4: guest.address.octets(),
+            slot,
+        };
+        if known != Some(entry) {
+            self.tables.put_tap(tap, entry)?;
+        }
+        self.seats.note(tap, entry, guest.id);
+        Ok(self.seats.of_vm(guest.id))
+    }
+
+    /// Takes everything of a tap out of the kernel: its pairs first, then its row. Only then may the tap go.
+    pub fn vacate(&mut self, tap: u32, now: BootTime) -> Result<(), TableError> {
+        let incoming: Vec<_> = self
+            .book
+            .incoming()
+            .filter(|(_, incoming)| incoming.entry.tap == tap)
+            .map(|(handle, incoming)| (handle, incoming.entry))
+            .collect();
+        let outgoing: Vec<_> = self
+            .book
+            .outgoing()
+            .map(|(key, _)| key)
+            .filter(|key| key.tap == tap)
+            .collect();
+        self.remove(&incoming, &outgoing, now)?;
+        self.unsettled = true;
+        self.tables.remove_tap(tap)?;
+        self.seats.strike(tap);
+        self.settle()
+    }
+
+    /// Removes entries whose taps have no row: what a start in the middle of a removal may have left.
+    pub fn remove_strays(&mut self, now: BootTime) -> Result<(), TableError> {
+        let taps: HashSet<u32> = self.seats.taps().into_iter().collect();
+        let incoming: Vec<_> = self
+            .book
+            .incoming()
+            .filter(|(_, incoming)| !taps.contains(&incoming.entry.tap))
+            .map(|(handle, incoming)| (handle, incoming.entry))
+            .collect();
+        let outgoing: Vec<_> = self
+            .book
+            .outgoing()
+            .map(|(key, _)| key)
+            .filter(|key| !taps.contains(&key.tap))
+            .collect();
+        self.remove(&incoming, &outgoing, now)
+    }
+
+    /// Removes what expired more than [`LINGER`] ago, or at once if the maps are nearly full; then the ways
+    /// to hosts that no pair uses.
+    pub fn sweep(&mut self, now: BootTime) -> Result<(), TableError> {
+        let full = |entries: usize| entries + PAIRS_RESERVE >= PAIRS as usize;
+        let linger = if full(self.book.incoming_len()) || full(self.book.outgoing_len()) {
+            Duration::ZERO
+        } else {
+            LINGER
+        };
+        let over = |deadline_ns| BootTime::from_nanos(deadline_ns).after(linger) <= now;
+        let incoming: Vec<_> = self
+            .book
+            .incoming()
+            .filter(|(_, incoming)| over(incoming.entry.deadline_ns))
+            .map(|(handle, _)| handle)
+            .collect();
+        let outgoing: Vec<_> = self
+            .book
+            .outgoing()
+            .filter(|(_, outgoing)| over(outgoing.entry.deadline_ns))
+            .map(|(key, _)| key)
+            .collect();
+        for handle in &incoming {
+            self.unsettled = true;
+            self.tables.remove_in(*handle)?;
+            self.book.strike_in(*handle);
+        }
+        for key in &outgoing {
+            self.unsettled = true;
+            self.tables.remove_out(*key)?;
+            self.book.strike_out(key);
+        }
+        self.resting.retain(|_, end| *end > now);
+        self.remove_unused_ways()?;
+        self.settle()
+    }
+
+    fn remove_unused_ways(&mut self) -> Result<(), TableError> {
+        let used: HashSet<[u8; 16]> = self
+            .book
+            .outgoing()
+            .map(|(_, outgoing)| outgoing.entry.dst_host)
+            .collect();
+        for host in self.tables.next_hops()? {
+            if !used.contains(&host) {
+                self.unsettled = true;
+                self.tables.remove_next_hop(host)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn peer(origin: Option<&Origin>) -> Option<Uuid> {
+    origin.map(|origin| origin.host)
+}
+
+#[cfg(test)]
+mod tests;

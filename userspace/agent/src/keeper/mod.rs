@@ -1,0 +1,397 @@
+//! The one task that owns the maps.
+//!
+//! It takes commands one after the other, so that what a goal state ends and what an offer opens can never
+//! cross: whatever is opened has been looked at under the newest tombstones, and whatever a receipt speaks of
+//! happened before it. It alone makes receipts.
+//!
+//! When it stops, everything it wrote stays: the kernel goes on under the deadlines and the lease that are in
+//! the maps. A later keeper reads them back.
+
+mod book;
+mod drain;
+mod fate;
+mod guard;
+mod ledger;
+pub mod limits;
+mod open;
+mod seats;
+mod tables;
+mod view;
+
+pub use drain::undrained;
+pub use ledger::{Applied, Ledger, TakeUpError};
+pub use open::{Admitted, OpenError, Way};
+pub use seats::Seat;
+pub use tables::{TableError, Tables};
+pub use view::{GuestView, PairCounts, PairRow, View};
+
+use crate::{
+    admit::{Refusal, VerifiedPair},
+    clock::{BootTime, RegistryClock},
+    datapath::{Loaded, maps::Maps},
+    goal::Goal,
+    net::Net,
+    present::CarriedPair,
+    totals::Totals,
+};
+use arc_swap::ArcSwap;
+use pairgate_api::grpc;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinSet, block_in_place},
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// What the other tasks may ask of the keeper.
+enum Command {
+    Goal(Goal),
+    Grant {
+        asked: BootTime,
+        length: Duration,
+        revision: u64,
+    },
+    Uplink(bool),
+    Admit {
+        pair: Box<VerifiedPair>,
+        answer: oneshot::Sender<Result<Admitted, Refusal>>,
+    },
+    Carry {
+        pair: Box<CarriedPair>,
+        way: Way,
+        answer: oneshot::Sender<Result<(), Refusal>>,
+    },
+    List(oneshot::Sender<Vec<PairRow>>),
+}
+
+/// The way to the keeper for every other task.
+#[derive(Clone, Debug)]
+pub struct KeeperHandle {
+    commands: mpsc::Sender<Command>,
+    view: Arc<ArcSwap<View>>,
+}
+
+/// The keeper has stopped, because the agent stops.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the agent is stopping")]
+pub struct Stopping;
+
+impl KeeperHandle {
+    /// What was in force a moment ago; the keeper decides by what is in force now.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    pub async fn goal(&self, goal: Goal) -> Result<(), Stopping> {
+        self.send(Command::Goal(goal)).await
+    }
+
+    /// A lease that the registry granted at `revision` to a question sent at `asked`.
+    pub async fn grant(&self, asked: BootTime, length: Duration, revision: u64) -> Result<(), Stopping> {
+        self.send(Command::Grant {
+            asked,
+            length,
+            revision,
+        })
+        .await
+    }
+
+    /// Whether the uplink carries this host's address. Without it the lease ends at once and stays ended.
+    pub async fn uplink(&self, has_address: bool) -> Result<(), Stopping> {
+        self.send(Command::Uplink(has_address)).await
+    }
+
+    pub async fn admit(&self, pair: VerifiedPair) -> Result<Admitted, Refusal> {
+        let (answer, result) = oneshot::channel();
+        let pair = Box::new(pair);
+        let sent = self.send(Command::Admit { pair, answer }).await;
+        sent.map_err(|Stopping| Refusal::NotReady)?;
+        result.await.unwrap_or(Err(Refusal::NotReady))
+    }
+
+    pub async fn carry(&self, pair: CarriedPair, way: Way) -> Result<(), Refusal> {
+        let (answer, result) = oneshot::channel();
+        let pair = Box::new(pair);
+        let sent = self.send(Command::Carry { pair, way, answer }).await;
+        sent.map_err(|Stopping| Refusal::NotReady)?;
+        result.await.unwrap_or(Err(Refusal::NotReady))
+    }
+
+    /// Every kernel entry of a pair.
+    pub async fn list(&self) -> Result<Vec<PairRow>, Stopping> {
+        let (answer, result) = oneshot::channel();
+        self.send(Command::List(answer)).await?;
+        result.await.map_err(|_| Stopping)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Stopping> {
+        self.commands.send(command).await.map_err(|_| Stopping)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Keeper {
+    ledger: Ledger<Maps>,
+    loaded: Loaded,
+    net: Net,
+    totals: Arc<Totals>,
+    clock: RegistryClock,
+    receipts: mpsc::Sender<grpc::Receipt>,
+    view: Arc<ArcSwap<View>>,
+    counts: Arc<PairCounts>,
+    /// What became of each guest's tap.
+    guests: HashMap<Uuid, GuestState>,
+    /// For each tap, packets that passed its guard and will never be read nor counted as dropped.
+    lost: HashMap<u32, i64>,
+    drains: JoinSet<(u64, u64)>,
+    /// What has to be done again because it failed.
+    again: Again,
+    /// The revision that the log spoke of last.
+    shown: Option<u64>,
+    swept: Instant,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum GuestState {
+    /// Both programs hold the tap and it is up.
+    Guarded { tap: u32 },
+    Failed { why: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Again {
+    Nothing,
+    Taps,
+    Everything,
+}
+
+/// What a keeper needs from the others.
+#[derive(Debug)]
+pub struct Parts {
+    pub maps: Maps,
+    pub loaded: Loaded,
+    pub net: Net,
+    pub totals: Arc<Totals>,
+    pub clock: RegistryClock,
+    pub receipts: mpsc::Sender<grpc::Receipt>,
+}
+
+impl Keeper {
+    /// Reads back what is in the kernel and starts the task. It ends when `stop` is cancelled or every handle
+    /// is gone.
+    pub fn start(parts: Parts, stop: CancellationToken) -> Result<KeeperHandle, TableError> {
+        let (commands, queue) = mpsc::channel(limits::COMMANDS);
+        let view = Arc::new(ArcSwap::from_pointee(View::default()));
+        let counts = view.load().counts.clone();
+        let keeper = Self {
+            ledger: Ledger::read(parts.maps)?,
+            loaded: parts.loaded,
+            net: parts.net,
+            totals: parts.totals,
+            clock: parts.clock,
+            receipts: parts.receipts,
+            view: view.clone(),
+            counts,
+            guests: HashMap::new(),
+            lost: HashMap::new(),
+            drains: JoinSet::new(),
+            again: Again::Nothing,
+            shown: None,
+            swept: Instant::now(),
+        };
+        keeper.publish();
+        tokio::spawn(keeper.run(queue, stop));
+        Ok(KeeperHandle { commands, view })
+    }
+
+    async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
+        let mut tick = interval(limits::TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(done) = self.drains.join_next() => {
+                    if let Ok((revision, undrained)) = done {
+                        self.drained(revision, undrained);
+                    }
+                }
+                command = queue.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                _ = tick.tick() => self.tick().await,
+            }
+            self.counts.set(self.ledger.book());
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Goal(goal) => self.take_up(Arc::new(goal)).await,
+            Command::Grant {
+                asked,
+                length,
+                revision,
+            } => {
+                let done = self.ledger.grant(asked, length, revision);
+                self.report(done);
+            }
+            Command::Uplink(true) => self.ledger.resume(),
+            Command::Uplink(false) => {
+                let done = self.ledger.end_lease();
+                self.report(done);
+            }
+            Command::Admit { pair, answer } => {
+                let result = block_in_place(|| self.ledger.admit(&pair, BootTime::now()));
+                // A caller that is gone will offer again and get the same handle.
+                let _ = answer.send(result.map_err(|error| refusal(&error)));
+            }
+            Command::Carry { pair, way, answer } => {
+                let result = block_in_place(|| self.ledger.carry(&pair, way, BootTime::now()));
+                let _ = answer.send(result.map_err(|error| refusal(&error)));
+            }
+            Command::List(answer) => {
+                let _ = answer.send(view::rows(self.ledger.book()));
+            }
+        }
+    }
+
+    async fn take_up(&mut self, goal: Arc<Goal>) {
+        for out in &goal.left_out {
+            tracing::error!(vm = ?out.name, why = %out.why, "a VM of this host cannot be served");
+        }
+        let revision = goal.revision;
+        match block_in_place(|| self.ledger.take_up(goal.clone(), BootTime::now())) {
+            Ok(()) => {}
+            Err(error @ TakeUpError::Older { .. }) => {
+                tracing::error!(%error, "goal state refused");
+                return;
+            }
+            Err(error @ TakeUpError::Table { .. }) => {
+                tracing::error!(%error, "will be tried again");
+                self.again = Again::Everything;
+                return;
+            }
+        }
+        self.again = Again::Nothing;
+        if let Err(error) = self.arrange_taps(&goal).await {
+            // Entries of a tap that should be gone may be left: no receipt.
+            tracing::error!(%error, revision, "the taps could not be brought in line, will be tried again");
+            self.again = Again::Everything;
+            return;
+        }
+        let Some((revision, removals)) = self.ledger.removals() else {
+            return;
+        };
+        let targets = removals
+            .taps
+            .iter()
+            .filter_map(|(tap, slot)| Some((*tap, self.queued_so_far(*tap, *slot)?)))
+            .collect();
+        let net = self.net.clone();
+        self.drains
+            .spawn(async move { (revision, drain::drain(&net, targets).await) });
+        self.publish();
+    }
+
+    /// How many packets the tap will have handed on once everything queued by now has been read.
+    fn queued_so_far(&self, tap: u32, slot: u32) -> Option<i64> {
+        let passed = self.totals.to_tap(slot)?;
+        Some(passed - self.lost.get(&tap).copied().unwrap_or(0))
+    }
+
+    fn drained(&mut self, revision: u64, undrained: u64) {
+        let applied = match self.ledger.drained(revision, undrained) {
+            Ok(applied) => applied,
+            Err(error) => {
+                tracing::error!(%error, "the lease could not be written");
+                return;
+            }
+        };
+        let applied_unix_ms = self.clock.unix_ms(BootTime::now()).unwrap_or(0);
+        for Applied {
+            revision,
+            closed,
+            undrained,
+        } in applied
+        {
+            if self.shown == Some(revision) && closed == 0 {
+                tracing::debug!(revision, "goal state compared, nothing to do");
+            } else {
+                tracing::info!(revision, closed, undrained, "goal state in force");
+            }
+            self.shown = Some(revision);
+            let receipt = grpc::Receipt {
+                revision,
+                applied_unix_ms,
+                undrained,
+                closed,
+            };
+            // With nobody following, the next connection brings a whole state and its own receipt.
+            let _ = self.receipts.try_send(receipt);
+        }
+        self.publish();
+    }
+
+    async fn tick(&mut self) {
+        if self.swept.elapsed() >= limits::SWEEP_EVERY {
+            self.swept = Instant::now();
+            let done = block_in_place(|| self.ledger.sweep(BootTime::now()));
+            self.report(done);
+        }
+        self.watch_taps().await;
+        let Some(goal) = self.ledger.goal().cloned() else {
+            return;
+        };
+        match self.again {
+            Again::Nothing => {}
+            Again::Everything => self.take_up(goal).await,
+            Again::Taps => {
+                self.again = Again::Nothing;
+                if let Err(error) = self.arrange_taps(&goal).await {
+                    tracing::error!(%error, "the taps could not be brought in line, will be tried again");
+                    self.again = Again::Taps;
+                }
+                self.publish();
+            }
+        }
+    }
+
+    fn report(&self, done: Result<(), TableError>) {
+        if let Err(error) = done {
+            tracing::error!(%error, "a change of the maps failed");
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let guests = self.guests.iter().map(|(vm, state)| {
+            let view = GuestView {
+                seat: self.ledger.seats().of_vm(*vm),
+                state: match state {
+                    GuestState::Guarded { .. } => "guarded".to_owned(),
+                    GuestState::Failed { why } => format!("failed: {why}"),
+                },
+            };
+            (*vm, view)
+        });
+        self.view.store(Arc::new(View::new(
+            self.ledger.goal_in_force().cloned(),
+            self.ledger.applied(),
+            self.ledger.lease(),
+            guests.collect(),
+            self.counts.clone(),
+        )));
+        self.counts.set(self.ledger.book());
+    }
+}
+
+fn refusal(error: &OpenError) -> Refusal {
+    if let OpenError::Table(error) = error {
+        tracing::error!(%error, "a pair could not be opened");
+    }
+    error.refusal()
+}

@@ -1,0 +1,50 @@
+//! What the ledger writes to: the kernel's maps, or in tests maps that fail.
+
+use super::Seat;
+use crate::{admit::VerifiedPair, clock::BootTime, present::CarriedPair};
+use pairgate_abi::{Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
+
+/// The maps that authorise, by their owner's verbs.
+///
+/// An entry of a pair is written only from a [`VerifiedPair`] or a [`CarriedPair`]; nothing here takes the
+/// bytes of an entry, so nothing unverified can become one.
+pub trait Tables {
+    fn taps(&self) -> Result<Vec<(u32, TapEntry)>, TableError>;
+    fn incoming(&self) -> Result<Vec<(Handle, InEntry)>, TableError>;
+    fn outgoing(&self) -> Result<Vec<(OutKey, OutEntry)>, TableError>;
+    fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError>;
+    fn lease(&self) -> Result<BootTime, TableError>;
+
+    fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError>;
+    fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError>;
+    /// `mtu` is the largest inner packet that both ends and the way between them take.
+    fn open_out(
+        &mut self,
+        pair: &CarriedPair,
+        seat: Seat,
+        hop: NextHop,
+        mtu: u16,
+    ) -> Result<(OutKey, OutEntry), TableError>;
+    /// Ends an incoming pair sooner; never later.
+    fn shorten_in(&mut self, handle: Handle, entry: InEntry, end: BootTime) -> Result<InEntry, TableError>;
+
+    fn remove_tap(&mut self, tap: u32) -> Result<(), TableError>;
+    fn remove_in(&mut self, handle: Handle) -> Result<(), TableError>;
+    fn remove_out(&mut self, key: OutKey) -> Result<(), TableError>;
+    fn remove_next_hop(&mut self, host: [u8; 16]) -> Result<(), TableError>;
+    /// Waits until no program run that saw a removed or replaced entry is left.
+    fn quiesce(&mut self) -> Result<(), TableError>;
+
+    fn set_lease(&mut self, end: BootTime) -> Result<(), TableError>;
+    /// Makes the counters and budgets of a slot zero, for a new guest.
+    fn clear_slot(&mut self, slot: u32) -> Result<(), TableError>;
+}
+
+/// A map did not do what it was told. What it held before holds still.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} in the map {map}: {why}")]
+pub struct TableError {
+    pub verb: &'static str,
+    pub map: &'static str,
+    pub why: String,
+}

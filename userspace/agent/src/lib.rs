@@ -1,0 +1,38 @@
+//! Pairgate's agent: one per host.
+//!
+//! It asks the registry for tokens when a guest wants to send ([`request`]), shows them to the hosts they name
+//! ([`present`]), decides about the tokens shown to it ([`admit`]), and writes what follows into the kernel,
+//! by one task alone ([`keeper`]). The programs in the kernel ([`datapath`]) then decide about every packet by
+//! themselves, until a deadline or the host lease ends; an agent that has died can keep nothing open.
+//!
+//! Three things hold by type:
+//! - an entry of `PAIRS_IN` is written only from an [`admit::VerifiedPair`], which only [`admit::verify`]
+//!   makes, from a token that carries our key's tag;
+//! - an entry of `PAIRS_OUT` is written only from a [`present::CarriedPair`], which joins a token that came
+//!   from the registry with the handle of the very host it names;
+//! - wall time never reaches a decision: a token's end becomes an instant of boot time in one function of
+//!   [`clock`], by the registry's time.
+//!
+//! See `docs/agent.md` for files, sockets, metrics and the life of a pair.
+
+pub mod admit;
+pub mod args;
+pub mod clock;
+pub mod datapath;
+pub mod enrol;
+pub mod follow;
+pub mod goal;
+pub mod keeper;
+pub mod lease;
+pub mod local;
+pub mod lock;
+pub mod metrics;
+pub mod net;
+pub mod port;
+pub mod present;
+pub mod request;
+pub mod run;
+pub mod tap_name;
+pub mod taps;
+pub mod totals;
+pub mod uplink;

@@ -1,0 +1,224 @@
+//! Everything the agent asks of, or tells, the kernel's network configuration: the one user of netlink.
+//!
+//! It reads the uplink and the routes and never changes them; it changes only interfaces whose index a caller
+//! names, and the callers name only taps of this agent.
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::{
+    address::AddressAttribute,
+    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    route::{RouteAddress, RouteAttribute, RouteType},
+};
+use pairgate_abi::NextHop;
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder, new_connection};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// A door to the kernel of the network namespace in which it was opened.
+#[derive(Clone, Debug)]
+pub struct Net {
+    handle: Handle,
+}
+
+/// What the agent wants to know of an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    pub index: u32,
+    pub name: String,
+    pub is_up: bool,
+    /// Somebody is at the other end; for a tap: a guest has it open.
+    pub has_carrier: bool,
+    pub mtu: u32,
+    /// The text that says whose interface it is.
+    pub alias: Option<String>,
+    /// A tun or tap.
+    pub is_tun: bool,
+    /// For a tap: packets that the guest has read.
+    pub tx_packets: u64,
+    /// For a tap: packets that were not queued to the guest.
+    pub tx_dropped: u64,
+}
+
+/// The kernel did not do or say what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {verb} {what}: {why}")]
+pub struct NetError {
+    verb: &'static str,
+    what: String,
+    why: String,
+    gone: bool,
+}
+
+/// Why there is no way to a peer host.
+#[derive(Debug, thiserror::Error)]
+pub enum WayError {
+    #[error("there is no route to host {to}: {why}")]
+    NoRoute { to: Ipv4Addr, why: String },
+    #[error("the route to host {to} does not leave by the uplink; peers are reached by the uplink alone")]
+    NotTheUplink { to: Ipv4Addr },
+    #[error("the route to host {to} has a next hop that is not IPv4, which is not carried yet")]
+    Unsupported { to: Ipv4Addr },
+}
+
+impl Net {
+    /// Must be called on the runtime that will use it.
+    pub fn open() -> io::Result<Self> {
+        let (connection, handle, _) = new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    pub async fn link_by_name(&self, name: &str) -> Result<Option<Link>, NetError> {
+        let request = self.handle.link().get().match_name(name);
+        let answer = request.execute().try_next().await;
+        found(answer).map_err(failed("look at interface", name))
+    }
+
+    pub async fn link(&self, index: u32) -> Result<Option<Link>, NetError> {
+        let request = self.handle.link().get().match_index(index);
+        let answer = request.execute().try_next().await;
+        found(answer).map_err(failed("look at interface", &index))
+    }
+
+    pub async fn links(&self) -> Result<Vec<Link>, NetError> {
+        let all = self.handle.link().get().execute().try_collect::<Vec<_>>().await;
+        let all = all.map_err(failed("list", &"interfaces"))?;
+        Ok(all.into_iter().map(read_link).collect())
+    }
+
+    pub async fn set_alias(&self, index: u32, alias: &str) -> Result<(), NetError> {
+        self.set(index, "name the owner of interface", |link| link.alias(alias))
+            .await
+    }
+
+    pub async fn set_mtu(&self, index: u32, mtu: u16) -> Result<(), NetError> {
+        self.set(index, "set the MTU of interface", |link| link.mtu(u32::from(mtu)))
+            .await
+    }
+
+    pub async fn set_up(&self, index: u32) -> Result<(), NetError> {
+        self.set(index, "bring up interface", LinkMessageBuilder::up).await
+    }
+
+    async fn set(
+        &self,
+        index: u32,
+        verb: &'static str,
+        change: impl FnOnce(LinkMessageBuilder<LinkUnspec>) -> LinkMessageBuilder<LinkUnspec>,
+    ) -> Result<(), NetError> {
+        let message = change(LinkUnspec::new_with_index(index)).build();
+        let done = self.handle.link().set(message).execute().await;
+        done.map_err(failed(verb, &index))
+    }
+
+    /// Deletes an interface; one that is gone already is as good as deleted.
+    pub async fn delete(&self, index: u32) -> Result<(), NetError> {
+        let done = self.handle.link().del(index).execute().await;
+        match done.map_err(failed("delete interface", &index)) {
+            Err(error) if error.gone => Ok(()),
+            done => done,
+        }
+    }
+
+    pub async fn addresses(&self, index: u32) -> Result<Vec<IpAddr>, NetError> {
+        let request = self.handle.address().get().set_link_index_filter(index);
+        let all = request.execute().try_collect::<Vec<_>>().await;
+        let all = all.map_err(failed("list the addresses of interface", &index))?;
+        let mut addresses = Vec::new();
+        for attribute in all.into_iter().flat_map(|message| message.attributes) {
+            // For a point-to-point link only `Local` is ours; elsewhere both say the same.
+            if let AddressAttribute::Local(address) = attribute {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// The neighbour on the uplink that leads to a peer host: the host itself, or a gateway.
+    pub async fn next_hop(&self, to: Ipv4Addr, uplink: u32) -> Result<NextHop, WayError> {
+        let no_route = |why: &dyn std::fmt::Display| WayError::NoRoute {
+            to,
+            why: why.to_string(),
+        };
+        let question = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(to, 32)
+            .build();
+        let answer = self.handle.route().get(question).execute().try_next().await;
+        let route = answer
+            .map_err(|error| no_route(&error))?
+            .ok_or_else(|| no_route(&"the kernel did not answer"))?;
+        if route.header.kind != RouteType::Unicast {
+            return Err(no_route(&format!("its kind is {:?}", route.header.kind)));
+        }
+        let (mut interface, mut neighbour) = (None, to);
+        for attribute in route.attributes {
+            // Only these three say where a packet goes next; the rest describes the route.
+            if let RouteAttribute::Oif(index) = attribute {
+                interface = Some(index);
+            } else if let RouteAttribute::Gateway(RouteAddress::Inet(gateway)) = attribute {
+                neighbour = gateway;
+            } else if let RouteAttribute::Gateway(_) | RouteAttribute::Via(_) = attribute {
+                return Err(WayError::Unsupported { to });
+            }
+        }
+        if interface != Some(uplink) {
+            return Err(WayError::NotTheUplink { to });
+        }
+        Ok(NextHop {
+            interface: uplink,
+            neighbour: neighbour.octets(),
+        })
+    }
+}
+
+fn found(answer: Result<Option<LinkMessage>, rtnetlink::Error>) -> Result<Option<Link>, rtnetlink::Error> {
+    match answer {
+        Ok(message) => Ok(message.map(read_link)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_gone(error: &rtnetlink::Error) -> bool {
+    if let rtnetlink::Error::NetlinkError(message) = error {
+        return message.raw_code() == -libc::ENODEV;
+    }
+    false
+}
+
+fn failed(verb: &'static str, what: &(impl std::fmt::Display + ?Sized)) -> impl FnOnce(rtnetlink::Error) -> NetError {
+    let what = what.to_string();
+    move |error| NetError {
+        verb,
+        what,
+        gone: is_gone(&error),
+        why: error.to_string(),
+    }
+}
+
+fn read_link(message: LinkMessage) -> Link {
+    let flags = message.header.flags;
+    let mut link = Link {
+        index: message.header.index,
+        is_up: flags.contains(LinkFlags::Up),
+        has_carrier: flags.contains(LinkFlags::LowerUp),
+        ..Link::default()
+    };
+    for attribute in message.attributes {
+        if let LinkAttribute::IfName(name) = attribute {
+            link.name = name;
+        } else if let LinkAttribute::Mtu(mtu) = attribute {
+            link.mtu = mtu;
+        } else if let LinkAttribute::IfAlias(alias) = attribute {
+            link.alias = Some(alias);
+        } else if let LinkAttribute::Stats64(stats) = attribute {
+            link.tx_packets = stats.tx_packets;
+            link.tx_dropped = stats.tx_dropped;
+        } else if let LinkAttribute::LinkInfo(info) = attribute {
+            link.is_tun = info.contains(&LinkInfo::Kind(InfoKind::Tun));
+        }
+    }
+    link
+}

@@ -1,0 +1,214 @@
+//! Makes, adopts and removes the taps of this host's guests.
+//!
+//! A tap is made down, without addresses, with IPv6 off, and stays the agent's private and passing thing until
+//! its programs hold it: only then is it made to outlive the agent and brought up. An agent that dies in
+//! between leaves nothing. Once it is up, the tap and its programs stay when the agent ends; the next agent
+//! knows it by its alias, which names the VM.
+//!
+//! It refuses to touch an interface that it has not made.
+
+use crate::{
+    goal::Guest,
+    net::{Link, Net, NetError},
+    tap_name::TapName,
+};
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::fd::AsRawFd,
+};
+use uuid::Uuid;
+
+/// An interface's alias begins with this if it is ours; the VM's id follows.
+const ALIAS: &str = "pairgate ";
+
+/// A tap of this agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnTap {
+    pub index: u32,
+    pub name: String,
+    pub vm: Uuid,
+}
+
+/// A tap that may still be down and passing.
+#[derive(Debug)]
+pub struct ReadyTap {
+    pub index: u32,
+    /// Packets that it has handed to a guest or dropped in its life.
+    pub handed_on: u64,
+    is_up: bool,
+    mtu: u32,
+    /// Open until the tap is made to last; none for an adopted one.
+    fresh: Option<File>,
+}
+
+impl ReadyTap {
+    fn new(link: &Link, fresh: Option<File>) -> Self {
+        Self {
+            index: link.index,
+            handed_on: link.tx_packets.saturating_add(link.tx_dropped),
+            is_up: link.is_up,
+            mtu: link.mtu,
+            fresh,
+        }
+    }
+}
+
+/// Why a guest has no tap.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    #[error("an interface {name} exists already and is not this agent's tap for the VM; rename or remove it")]
+    Foreign { name: TapName },
+    #[error("cannot {verb} tap {name}: {source}")]
+    Kernel {
+        verb: &'static str,
+        name: TapName,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error("tap {name} vanished while it was being made")]
+    Vanished { name: TapName },
+}
+
+/// Every tap that an agent made here.
+pub async fn own(net: &Net) -> Result<Vec<OwnTap>, NetError> {
+    let links = net.links().await?;
+    Ok(links.into_iter().filter_map(|link| own_tap(&link)).collect())
+}
+
+fn own_tap(link: &Link) -> Option<OwnTap> {
+    let vm = link.alias.as_deref()?.strip_prefix(ALIAS)?;
+    let vm = Uuid::try_parse(vm).ok().filter(|_| link.is_tun)?;
+    Some(OwnTap {
+        index: link.index,
+        name: link.name.clone(),
+        vm,
+    })
+}
+
+/// The guest's tap: the one that is there, or a new one, which is down.
+pub async fn ready(net: &Net, guest: &Guest) -> Result<ReadyTap, TapError> {
+    let name = &guest.tap;
+    if let Some(link) = net.link_by_name(name.as_str()).await? {
+        let ours = own_tap(&link).is_some_and(|tap| tap.vm == guest.id);
+        return if ours {
+            Ok(ReadyTap::new(&link, None))
+        } else {
+            Err(TapError::Foreign { name: name.clone() })
+        };
+    }
+    let vanished = || TapError::Vanished { name: name.clone() };
+    let queue = create(name)?;
+    let link = net.link_by_name(name.as_str()).await?.ok_or_else(vanished)?;
+    disable_ipv6(name)?;
+    net.set_alias(link.index, &format!("{ALIAS}{}", guest.id)).await?;
+    Ok(ReadyTap::new(&link, Some(queue)))
+}
+
+/// Makes the tap last and brings it up. To be called when both programs hold it, and not before.
+pub async fn open(net: &Net, guest: &Guest, tap: ReadyTap) -> Result<(), TapError> {
+    if tap.mtu != u32::from(guest.mtu) {
+        net.set_mtu(tap.index, guest.mtu).await?;
+    }
+    if let Some(queue) = &tap.fresh {
+        persist(&guest.tap, queue)?;
+    }
+    if !tap.is_up {
+        net.set_up(tap.index).await?;
+    }
+    Ok(())
+}
+
+/// Deletes a tap; its queue goes with it.
+pub async fn remove(net: &Net, index: u32) -> Result<(), NetError> {
+    net.delete(index).await
+}
+
+/// No address of any kind may appear on a tap by itself.
+fn disable_ipv6(name: &TapName) -> Result<(), TapError> {
+    // The kernel shows each process its own network namespace here.
+    let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
+    match fs::write(path, "1") {
+        // No IPv6 in this kernel: nothing to disable.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done.map_err(kernel("switch IPv6 off on", name)),
+    }
+}
+
+fn kernel(verb: &'static str, name: &TapName) -> impl Fn(io::Error) -> TapError {
+    move |source| TapError::Kernel {
+        verb,
+        name: name.clone(),
+        source,
+    }
+}
+
+mod ioctl {
+    use nix::libc::{c_int, ifreq};
+    // TUNSETIFF reads and writes an `ifreq`, although its number claims an int.
+    nix::ioctl_write_ptr_bad!(set_interface, nix::request_code_write!(b'T', 202, size_of::<c_int>()), ifreq);
+    nix::ioctl_write_int_bad!(set_persist, nix::request_code_write!(b'T', 203, size_of::<c_int>()));
+}
+
+/// Netlink cannot make taps. The interface lives as long as the file, until it is made to last.
+fn create(name: &TapName) -> Result<File, TapError> {
+    let queue = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun")
+        .map_err(kernel("open /dev/net/tun for", name))?;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
+    let mut request = libc::ifreq {
+        ifr_name: [0; libc::IFNAMSIZ],
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            // The flags are a bit field of 16: the cast keeps every bit.
+            ifru_flags: flags as libc::c_short,
+        },
+    };
+    // A name has at most 15 bytes, so an ending zero stays.
+    for (to, from) in request.ifr_name.iter_mut().zip(name.as_str().bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the descriptor is a tun file, and the kernel reads and writes one `ifreq`, which we own.
+    let done = unsafe { ioctl::set_interface(queue.as_raw_fd(), &raw const request) };
+    done.map_err(|error| kernel("make", name)(error.into()))?;
+    Ok(queue)
+}
+
+fn persist(name: &TapName, queue: &File) -> Result<(), TapError> {
+    // SAFETY: the call takes a descriptor and a number.
+    let done = unsafe { ioctl::set_persist(queue.as_raw_fd(), 1) };
+    done.map(drop).map_err(|error| kernel("keep", name)(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tap_with_our_alias_is_ours() {
+        let vm = Uuid::new_v4();
+        let ours = Link {
+            alias: Some(format!("pairgate {vm}")),
+            is_tun: true,
+            ..Link::default()
+        };
+        assert_eq!(own_tap(&ours).unwrap().vm, vm);
+        let veth = Link {
+            is_tun: false,
+            ..ours.clone()
+        };
+        let nameless = Link {
+            alias: None,
+            ..ours.clone()
+        };
+        let other = Link {
+            alias: Some(format!("libvirt {vm}")),
+            ..ours
+        };
+        for link in [veth, nameless, other] {
+            assert_eq!(own_tap(&link), None, "{link:?}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The small processes of a laboratory. People call `cargo xtask lab`, which calls these.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use nix::sched::{CloneFlags, setns};
+use pairgate_lab::cable::{self, Cable, End};
+use pairgate_lab::netns::Netns;
+use pairgate_lab::plan::Prefix;
+use pairgate_lab::watch;
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "pairgate-lab",
+    about = "The small processes of a Pairgate laboratory",
+    version
+)]
+enum Job {
+    /// Move frames between a host's tap and a guest's interface.
+    Cable {
+        /// The guest's name, for the log.
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        tap: String,
+        #[arg(long)]
+        tap_netns: String,
+        #[arg(long)]
+        guest: String,
+        #[arg(long)]
+        guest_netns: String,
+        /// A file that says `attached` while both ends are plugged in.
+        #[arg(long)]
+        report: Option<PathBuf>,
+    },
+    /// Become another program inside a namespace.
+    Enter {
+        netns: String,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Take a laboratory down when standard input closes.
+    #[command(hide = true)]
+    Watch {
+        #[arg(long)]
+        prefix: String,
+        #[arg(long)]
+        state_dir: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Job::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(job: Job) -> Result<()> {
+    match job {
+        Job::Cable {
+            name,
+            tap,
+            tap_netns,
+            guest,
+            guest_netns,
+            report,
+        } => cable::run(&Cable {
+            name,
+            tap: End {
+                netns: Netns::named(&tap_netns),
+                interface: tap,
+            },
+            guest: End {
+                netns: Netns::named(&guest_netns),
+                interface: guest,
+            },
+            report,
+        }),
+        Job::Enter { netns, command } => {
+            let path = Netns::named(&netns).path();
+            let file = File::open(&path);
+            let file = file.with_context(|| format!("the laboratory is not up: no namespace {netns}"))?;
+            setns(&file, CloneFlags::CLONE_NEWNET)
+                .with_context(|| format!("cannot enter {netns}; are you root?"))?;
+            let (program, arguments) = command.split_first().context("no command given")?;
+            // Only comes back if it failed.
+            Err(Command::new(program).args(arguments).exec())
+                .with_context(|| format!("cannot run {}", program.display()))
+        }
+        Job::Watch { prefix, state_dir } => watch::run(&Prefix::new(&prefix)?, &state_dir),
+    }
+}

@@ -1,0 +1,116 @@
+//! `lab up|down|status`: a laboratory to play with.
+
+use crate::place::Place;
+use crate::{outcome, programs};
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use pairgate_lab::plan::{GUESTS, PAIR, Prefix};
+use pairgate_lab::programs::Programs;
+use pairgate_lab::record::Wishes;
+use pairgate_lab::status::Status;
+use pairgate_lab::{down, up};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Bring up a whole installation in network namespaces, or start again what is dead of it
+    Up(Up),
+    /// Remove it without trace; fine when nothing is up
+    Down {
+        /// Leave the logs in target/lab
+        #[arg(long)]
+        keep_logs: bool,
+    },
+    /// Say what it is made of and whether it runs; exit 1 if it does not
+    Status {
+        #[arg(short, long, value_enum, default_value_t = Form::Table)]
+        output: Form,
+    },
+}
+
+/// What is not given stays as it is in a laboratory that is up.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Number of hosts; 2 unless given
+    #[arg(long, value_name = "N")]
+    hosts: Option<u8>,
+    /// Life of the registry's tokens in seconds
+    #[arg(long, value_name = "SECS")]
+    token_life: Option<u64>,
+    /// Length of the hosts' leases in seconds
+    #[arg(long, value_name = "SECS")]
+    lease: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Form {
+    Table,
+    Json,
+}
+
+pub(crate) fn run(place: &Place, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Up(wanted) => bring_up(place, &wanted),
+        Verb::Down { keep_logs } => {
+            if !pairgate_lab::is_root() {
+                return Err(outcome::continue_as_root(&outcome::own_arguments()).into());
+            }
+            down::down(&Prefix::lab(), &state_dir(place), keep_logs)?;
+            println!("laboratory down");
+            Ok(())
+        }
+        Verb::Status { output } => show_status(place, output),
+    }
+}
+
+fn state_dir(place: &Place) -> PathBuf {
+    place.target.join("lab")
+}
+
+fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
+    programs::build_as_root(place)?;
+    let wishes = Wishes {
+        hosts: wanted.hosts,
+        token_life_secs: wanted.token_life,
+        lease_secs: wanted.lease,
+    };
+    let programs = Programs::in_folder(&place.programs());
+    let plan = up::up(
+        &Prefix::lab(),
+        &state_dir(place),
+        wishes,
+        &programs,
+        &mut |step| eprintln!("    {step}"),
+    )?;
+    println!("{}", Status::of(&plan.state_dir)?.table());
+    let cli = plan.state_dir.join("pairgate");
+    let cli = cli.strip_prefix(&place.root).unwrap_or(&cli).display();
+    let (web, db) = (plan.netns(PAIR.0), plan.netns(PAIR.1));
+    println!("{} and {} may talk, nobody else. Try:", PAIR.0, PAIR.1);
+    println!("  {cli} status");
+    if let Some(db) = GUESTS.iter().find(|guest| guest.name == PAIR.1) {
+        println!(
+            "  ip netns exec {web} ping {}        # {db}",
+            db.address,
+            db = db.name
+        );
+    }
+    println!(
+        "  {cli} pair deny {} {}              # or: ip netns exec {db} …",
+        PAIR.0, PAIR.1
+    );
+    println!("  cargo xtask lab down");
+    Ok(())
+}
+
+fn show_status(place: &Place, output: Form) -> Result<()> {
+    let status = Status::of(&state_dir(place))?;
+    match output {
+        Form::Table => print!("{}", status.table()),
+        Form::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+    }
+    if !status.up {
+        bail!("the laboratory is not up");
+    }
+    Ok(())
+}

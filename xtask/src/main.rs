@@ -1,0 +1,83 @@
+//! Everything one does with this checkout: `cargo xtask help` lists it.
+//!
+//! Exit codes: 0 done, 1 failed, 2 it needs something from the caller and says what.
+
+mod demo;
+mod ebpf;
+mod lab;
+mod outcome;
+mod place;
+mod programs;
+mod step;
+mod test;
+mod toolchain;
+
+use clap::{Parser, Subcommand};
+use outcome::NeedsCaller;
+use place::Place;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use test::Checkout;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Builds, tests, laboratory and demo of this checkout"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+    /// Keep what is built in another folder than `target`
+    #[arg(long, global = true, hide = true, value_name = "FOLDER")]
+    target_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build the programs that run in the kernel, fetching a compiler for them if none is there
+    BuildEbpf {
+        /// Fetch what is missing without being root
+        #[arg(long)]
+        yes: bool,
+    },
+    /// A whole installation in network namespaces, to play with; needs root
+    #[command(subcommand)]
+    Lab(lab::Verb),
+    /// What Pairgate promises, shown line by line in a laboratory of its own; needs root
+    Demo {
+        /// Write the lines into this file too
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Every check, from format to end to end; needs root
+    Test,
+    /// The same on a checkout without changes: `git status` must be clean after all stages too
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut place = Place::of_this_checkout();
+    if let Some(target) = arguments.target_dir {
+        place.target = std::path::absolute(&target).unwrap_or(target);
+    }
+    let result = match arguments.task {
+        Task::BuildEbpf { yes } => ebpf::build(&place, yes),
+        Task::Lab(verb) => lab::run(&place, verb),
+        Task::Demo { json } => demo::run(&place, json.as_deref()),
+        Task::Test => test::run(&place, Checkout::MayHaveChanges),
+        Task::Ci => test::run(&place, Checkout::MustBeClean),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<NeedsCaller>() => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Builds what a laboratory runs: the kernel's programs first, since the agent embeds them.
+
+use crate::place::{self, Place};
+use crate::step::Step;
+use crate::{ebpf, outcome};
+use anyhow::Result;
+use std::process::Command;
+
+/// The packages whose programs run in a laboratory.
+const PACKAGES: [&str; 4] = ["pairgate-registry", "pairgate-agent", "pairgate", "pairgate-lab"];
+
+/// Builds them, so that [`Place::programs`] holds them all.
+pub(crate) fn build(place: &Place) -> Result<()> {
+    ebpf::build(place, false)?;
+    let mut command = Command::new(place::cargo());
+    command
+        .args(["build", "--locked", "--bins"])
+        .current_dir(&place.root);
+    command.arg("--target-dir").arg(&place.target);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    let what = "building registry, agent, CLI and laboratory";
+    Step {
+        what,
+        usually: "3 minutes the first time",
+    }
+    .run(&mut command)
+}
+
+/// Builds them, and then stops unless root calls.
+pub(crate) fn build_as_root(place: &Place) -> Result<()> {
+    build(place)?;
+    if !pairgate_lab::is_root() {
+        return Err(outcome::continue_as_root(&outcome::own_arguments()).into());
+    }
+    Ok(())
+}

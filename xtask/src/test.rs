@@ -1,0 +1,155 @@
+//! `test` and `ci`: every check of this checkout, in stages, cheap ones first. The first stage that fails ends
+//! the run and is named last.
+
+mod deny;
+mod dependencies;
+mod length;
+
+use crate::place::{self, Place};
+use crate::step;
+use crate::{ebpf, programs};
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Whether what the run leaves in the checkout is judged too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checkout {
+    MayHaveChanges,
+    MustBeClean,
+}
+
+struct Stage {
+    name: &'static str,
+    work: fn(&Place) -> Result<()>,
+}
+
+const STAGES: [Stage; 9] = [
+    Stage {
+        name: "format",
+        work: format,
+    },
+    Stage {
+        name: "file length",
+        work: length::check,
+    },
+    Stage {
+        name: "programs",
+        work: programs::build,
+    },
+    Stage {
+        name: "dependency direction",
+        work: dependencies::check,
+    },
+    Stage {
+        name: "eBPF format",
+        work: ebpf_format,
+    },
+    Stage {
+        name: "lints",
+        work: lints,
+    },
+    Stage {
+        name: "licences and sources",
+        work: deny::check,
+    },
+    Stage {
+        name: "unit tests",
+        work: unit_tests,
+    },
+    Stage {
+        name: "end to end",
+        work: end_to_end,
+    },
+];
+
+const CLEAN: Stage = Stage {
+    name: "clean checkout",
+    work: clean,
+};
+
+/// Runs all stages.
+pub(crate) fn run(place: &Place, checkout: Checkout) -> Result<()> {
+    if !pairgate_lab::is_root() {
+        return programs::build_as_root(place);
+    }
+    let mut times: Vec<(&str, Duration)> = Vec::new();
+    let extra = (checkout == Checkout::MustBeClean).then_some(&CLEAN);
+    let mut failed = None;
+    for stage in STAGES.iter().chain(extra) {
+        eprintln!("\n==== {} ====", stage.name);
+        let start = Instant::now();
+        let result = (stage.work)(place);
+        times.push((stage.name, start.elapsed()));
+        if let Err(error) = result {
+            failed = Some(error.context(stage.name));
+            break;
+        }
+    }
+    println!("\n{:<24} {:>8}", "stage", "seconds");
+    for (name, time) in &times {
+        println!("{name:<24} {:>8.1}", time.as_secs_f64());
+    }
+    let count = usize::from(failed.is_some());
+    println!("stages: {} passed, {count} failed", times.len() - count);
+    let Some(error) = failed else { return Ok(()) };
+    let name = times.last().map_or("", |(name, _)| name);
+    eprintln!("{error:#}");
+    Err(anyhow::anyhow!("{name}"))
+}
+
+/// `cargo` in the checkout, building into its target folder.
+fn cargo(place: &Place, subcommand: &str) -> Command {
+    let mut command = Command::new(place::cargo());
+    command
+        .arg(subcommand)
+        .arg("--locked")
+        .arg("--target-dir")
+        .arg(&place.target)
+        .current_dir(&place.root);
+    command
+}
+
+fn format(place: &Place) -> Result<()> {
+    step::run(
+        Command::new(place::cargo())
+            .args(["fmt", "--all", "--check"])
+            .current_dir(&place.root),
+    )
+}
+
+fn ebpf_format(place: &Place) -> Result<()> {
+    step::run(
+        Command::new(place::cargo())
+            .args(["fmt", "--check"])
+            .current_dir(place.datapath()),
+    )
+}
+
+fn lints(place: &Place) -> Result<()> {
+    step::run(cargo(place, "clippy").args(["--workspace", "--all-targets", "--", "-Dwarnings"]))
+}
+
+/// The public vectors of the token are among these.
+fn unit_tests(place: &Place) -> Result<()> {
+    step::run(cargo(place, "test").args(["--workspace", "--exclude", "pairgate-e2e"]))
+}
+
+/// One at a time: each has a laboratory of its own, and two cores are few.
+fn end_to_end(place: &Place) -> Result<()> {
+    ebpf::build(place, false)?;
+    step::run(cargo(place, "test").args(["--package", "pairgate-e2e", "--", "--test-threads=1"]))
+}
+
+/// Nothing that the stages before have made may show up as a change.
+fn clean(place: &Place) -> Result<()> {
+    let mut git = Command::new("git");
+    let changes = step::output(git.args(["status", "--porcelain"]).current_dir(&place.root));
+    let changes = changes.context("cannot ask git what has changed")?;
+    ensure!(
+        changes.trim().is_empty(),
+        "the checkout has changes:\n{}",
+        changes.trim_end()
+    );
+    Ok(())
+}

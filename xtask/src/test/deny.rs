@@ -1,0 +1,85 @@
+//! cargo-deny: which licences, sources and packages may be in the graph, and known faults of what is in it.
+
+use crate::place::{self, Place};
+use crate::step::{self, Step};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// The release line that was tried.
+const VERSION: &str = "^0.20";
+/// How long the database of advisories may take to arrive.
+const FETCH: Duration = Duration::from_secs(60);
+
+pub(super) fn check(place: &Place) -> Result<()> {
+    let deny = ensure_installed(place)?;
+    let run = |what: &[&str]| {
+        let mut command = Command::new(&deny);
+        command
+            .args(["--locked", "check"])
+            .args(what)
+            .current_dir(&place.root);
+        step::run(&mut command)
+    };
+    run(&["bans", "licenses", "sources"])?;
+    if !database_is_there(place, &deny)? {
+        eprintln!("skipped: advisories, since their database cannot be reached from here");
+        return Ok(());
+    }
+    run(&["--disable-fetch", "advisories"])
+}
+
+fn ensure_installed(place: &Place) -> Result<PathBuf> {
+    if let Some(found) = place::in_path("cargo-deny") {
+        return Ok(found);
+    }
+    let tools = place.tools();
+    let deny = tools.join("bin/cargo-deny");
+    if deny.is_file() {
+        return Ok(deny);
+    }
+    let mut command = Command::new(place::cargo());
+    command.args(["install", "cargo-deny", "--locked", "--version", VERSION]);
+    command
+        .arg("--root")
+        .arg(&tools)
+        .arg("--target-dir")
+        .arg(tools.join("build"));
+    let what = "building cargo-deny into target/tools";
+    Step {
+        what,
+        usually: "4 minutes, once",
+    }
+    .run(&mut command)?;
+    std::fs::remove_dir_all(tools.join("build")).context("cannot remove the build folder of cargo-deny")?;
+    Ok(deny)
+}
+
+/// Fetches the database, but gives up soon: a machine without a way to it is no fault of this checkout.
+fn database_is_there(place: &Place, deny: &PathBuf) -> Result<bool> {
+    let mut command = Command::new(deny);
+    command
+        .args(["fetch", "db"])
+        .current_dir(&place.root)
+        .env("GIT_TERMINAL_PROMPT", "0");
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null());
+    let mut child = command
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .context("cannot start cargo-deny")?;
+    let end = std::time::Instant::now() + FETCH;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if std::time::Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,111 @@
+//! Frames that no honest guest sends. Each carries a mark by which it is known wherever it turns up.
+
+use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
+use pairgate_lab::plan::GATEWAY_MAC;
+use std::net::Ipv4Addr;
+
+/// The payload of every forged frame.
+pub const MARK: &[u8] = b"pairgate-forged-frame";
+
+/// What a forger claims to be, and whom he writes to.
+#[derive(Clone, Copy, Debug)]
+pub struct Forge {
+    pub mac: [u8; 6],
+    pub address: Ipv4Addr,
+    pub to_mac: [u8; 6],
+    pub to: Ipv4Addr,
+}
+
+impl Forge {
+    /// An honest guest; tests spoil one field at a time.
+    pub fn honest(mac: [u8; 6], address: Ipv4Addr, to: Ipv4Addr) -> Self {
+        Self {
+            mac,
+            address,
+            to_mac: GATEWAY_MAC,
+            to,
+        }
+    }
+
+    /// A UDP datagram.
+    pub fn udp(&self) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2(self.mac, self.to_mac)
+            .ipv4(self.address.octets(), self.to.octets(), 64)
+            .udp(4000, 4000);
+        written(|frame| builder.write(frame, MARK))
+    }
+
+    /// The same behind a VLAN tag in the bytes.
+    pub fn tagged(&self) -> Vec<u8> {
+        let mut frame = self.udp();
+        frame.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
+        frame
+    }
+
+    /// The first part of a fragmented datagram.
+    pub fn fragment(&self) -> Vec<u8> {
+        let mut frame = self.udp();
+        frame[20] = 0x20;
+        // The header's checksum again: one's complement of the sum of its words.
+        frame[24..26].fill(0);
+        let sum: u32 = frame[14..34]
+            .chunks(2)
+            .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
+            .sum();
+        let sum = !(((sum >> 16) + (sum & 0xffff)) as u16);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        frame
+    }
+
+    /// An IPv6 datagram between made-up addresses.
+    pub fn ipv6(&self) -> Vec<u8> {
+        let builder = PacketBuilder::ethernet2(self.mac, self.to_mac)
+            .ipv6([0xfd; 16], [0xfc; 16], 64)
+            .udp(4000, 4000);
+        written(|frame| builder.write(frame, MARK))
+    }
+
+    /// An ARP reply that says `address` lives at `mac`, with the mark in the padding.
+    pub fn arp_reply(&self) -> Vec<u8> {
+        let packet = ArpPacket::new(
+            ArpHardwareId::ETHERNET,
+            EtherType::IPV4,
+            ArpOperation::REPLY,
+            &self.mac,
+            &self.address.octets(),
+            &[0xff; 6],
+            &self.to.octets(),
+        );
+        let mut frame = Vec::new();
+        frame.extend(self.to_mac);
+        frame.extend(self.mac);
+        frame.extend([0x08, 0x06]);
+        frame.extend(
+            packet
+                .map(|packet| packet.to_bytes().to_vec())
+                .unwrap_or_default(),
+        );
+        frame.extend(MARK);
+        frame
+    }
+
+    /// A frame of a protocol that pairs do not carry.
+    pub fn lldp(&self) -> Vec<u8> {
+        let mut frame = Vec::new();
+        frame.extend([0x01, 0x80, 0xc2, 0, 0, 0x0e]);
+        frame.extend(self.mac);
+        frame.extend([0x88, 0xcc]);
+        frame.extend(MARK);
+        frame.resize(60, 0);
+        frame
+    }
+}
+
+fn written<E: std::fmt::Debug>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    match write(&mut frame) {
+        Ok(()) => frame,
+        // A vector takes everything, so only a mistake in this file leads here; an empty frame fails its test.
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,10 @@
+//! What the end-to-end tests share: a laboratory with the questions that tests ask of it, frames made by
+//! hand, and the attacker who owns one host.
+
+mod forge;
+mod rig;
+mod stolen_host;
+
+pub use forge::{Forge, MARK};
+pub use rig::{DB1, DB2, PATIENCE, Rig, WEB1, carries_mark, vxlan};
+pub use stolen_host::{Answer, StolenHost, StolenToken, StolenVm};

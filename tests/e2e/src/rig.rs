@@ -1,0 +1,182 @@
+//! A laboratory, and what tests ask of it.
+
+use crate::{MARK, StolenHost};
+use anyhow::{Context, Result};
+use pairgate_api::{local::Drops, rest};
+use pairgate_lab::{
+    guard::Lab,
+    patience,
+    plan::GUEST_INTERFACE,
+    probe::{EchoServer, Echoes, Flood, Sniffer, exchange, ping},
+    record::Wishes,
+};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+pub const WEB1: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+pub const DB1: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
+pub const DB2: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 22);
+
+/// How long a thing may take that takes milliseconds on an idle machine.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a lost echo is waited for. Answers within the laboratory take well under a millisecond.
+const ECHO_LIMIT: Duration = Duration::from_millis(250);
+/// The port that floods use.
+const FLOOD_PORT: u16 = 9;
+
+/// A running laboratory.
+#[derive(Debug)]
+pub struct Rig {
+    pub lab: Lab,
+}
+
+impl Rig {
+    /// A laboratory of this test's own.
+    pub fn start(name: &str, wishes: Wishes) -> Result<Self> {
+        Ok(Self {
+            lab: Lab::for_test(name, wishes)?,
+        })
+    }
+
+    /// One with the settings that an installation has by itself.
+    pub fn start_default(name: &str) -> Result<Self> {
+        Self::start(
+            name,
+            Wishes {
+                hosts: None,
+                token_life_secs: None,
+                lease_secs: None,
+            },
+        )
+    }
+
+    /// Echo requests from a guest, one after the other.
+    pub fn ping(&self, from: &str, to: Ipv4Addr, count: u32, payload: usize) -> Result<Echoes> {
+        Ok(self
+            .lab
+            .netns(from)
+            .run(|| ping(to, count, payload, ECHO_LIMIT))??)
+    }
+
+    /// Whether an echo is answered now.
+    pub fn answers(&self, from: &str, to: Ipv4Addr) -> Result<bool> {
+        Ok(self.ping(from, to, 1, 56)?.all())
+    }
+
+    /// Sends echoes until one is answered: the first packets of a pair are lost while it opens.
+    pub fn await_answer(&self, from: &str, to: Ipv4Addr) -> Result<()> {
+        patience::until(PATIENCE, &format!("an answer to {from} from {to}"), || {
+            Ok(self.answers(from, to)?.then_some(()))
+        })
+    }
+
+    /// Sends `len` bytes over TCP from one guest to an echo server in another; how many came back unchanged.
+    pub fn tcp(
+        &self,
+        from: &str,
+        to: (&str, Ipv4Addr),
+        len: usize,
+        patience: Duration,
+    ) -> Result<io::Result<usize>> {
+        let server = self
+            .lab
+            .netns(to.0)
+            .run(|| EchoServer::start(IpAddr::V4(to.1)))??;
+        let address = server.address();
+        self.lab.netns(from).run(|| exchange(address, len, patience))
+    }
+
+    /// A bounded flood of datagrams from a guest.
+    pub fn flood(&self, from: (&str, Ipv4Addr), to: Ipv4Addr, per_second: u32) -> Result<Flood> {
+        let (source, target) = (SocketAddr::from((from.1, 0)), SocketAddr::from((to, FLOOD_PORT)));
+        Ok(self
+            .lab
+            .netns(from.0)
+            .run(|| Flood::start(source, target, per_second, 64, 2 * PATIENCE))??)
+    }
+
+    /// Watches what arrives at a guest.
+    pub fn watch_guest(
+        &self,
+        guest: &str,
+        takes: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Sniffer> {
+        self.watch(guest, GUEST_INTERFACE, takes)
+    }
+
+    /// Watches what arrives on an interface of a namespace of the plan.
+    pub fn watch(
+        &self,
+        netns: &str,
+        interface: &str,
+        takes: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> Result<Sniffer> {
+        let sniffer = self.lab.netns(netns).run(|| Sniffer::start(interface, takes))?;
+        sniffer.with_context(|| format!("watching {interface} in {netns}"))
+    }
+
+    /// Packets that a host has dropped for a reason, over all guests.
+    pub fn dropped(&self, host: &str, direction: &str, reason: &str) -> Result<u64> {
+        let drops: Drops = serde_json::from_value(self.lab.json(&["drops", "--host", host])?)?;
+        let counts = drops
+            .drops
+            .iter()
+            .filter(|count| count.direction == direction && count.reason == reason);
+        Ok(counts.map(|count| count.packets).sum())
+    }
+
+    /// Waits until a host has dropped at least so many packets for a reason.
+    pub fn await_dropped(&self, host: &str, direction: &str, reason: &str, at_least: u64) -> Result<()> {
+        patience::until(
+            PATIENCE,
+            &format!("{host} counts {at_least} packets {direction} as {reason}"),
+            || Ok((self.dropped(host, direction, reason)? >= at_least).then_some(())),
+        )
+    }
+
+    /// The registry's view.
+    pub fn status(&self) -> Result<rest::Status> {
+        Ok(serde_json::from_value(self.lab.json(&["status"])?)?)
+    }
+
+    /// A host's identity in the wrong hands.
+    pub fn steal(&self, host: &str) -> Result<StolenHost> {
+        let plan = self.lab.plan();
+        StolenHost::new(&plan.netns(host), &plan.host_dir(host), &plan.registry())
+    }
+
+    /// What the registry knows of a VM.
+    pub fn vm(&self, name: &str) -> Result<rest::Vm> {
+        Ok(serde_json::from_value(self.lab.json(&["vm", "show", name])?)?)
+    }
+
+    /// A VM's MAC address.
+    pub fn mac(&self, name: &str) -> Result<[u8; 6]> {
+        let text = self.vm(name)?.mac;
+        let bytes: Option<Vec<u8>> = text
+            .split(':')
+            .map(|part| u8::from_str_radix(part, 16).ok())
+            .collect();
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .with_context(|| format!("{name}'s MAC is {text}"))
+    }
+}
+
+/// Whether a frame holds the mark of the forged ones, at any depth.
+pub fn carries_mark(frame: &[u8]) -> bool {
+    frame.windows(MARK.len()).any(|window| window == MARK)
+}
+
+/// Whether a frame is an overlay frame to this host.
+pub fn vxlan(to: Ipv4Addr) -> impl Fn(&[u8]) -> bool + Send + 'static {
+    move |frame| {
+        frame.get(12..14) == Some(&[8, 0])
+            && frame.get(23) == Some(&17)
+            && frame.get(30..34) == Some(&to.octets())
+            && frame.get(36..38) == Some(&4789_u16.to_be_bytes())
+    }
+}

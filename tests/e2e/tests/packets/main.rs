@@ -1,0 +1,17 @@
+//! The loaded programs, packet by packet: what goes in, what must come out, which counter moves.
+//!
+//! `BPF_PROG_TEST_RUN` carries most of it; VLAN tags, checksum lies and segmentation requests, which it cannot
+//! make, go through real taps. Every test lives in namespaces of its own (network and mounts, so no pin
+//! outlives it) and needs root; without it every test here fails and says so.
+
+mod attach;
+mod crossing;
+mod device;
+mod devices;
+mod frames;
+mod from_tap;
+mod from_uplink;
+mod random;
+mod run;
+mod to_tap;
+mod world;

@@ -1,0 +1,126 @@
+//! One packet through one loaded program, by `BPF_PROG_TEST_RUN`: nothing is sent, the answer is the action,
+//! the frame and the packet mark as the program left them.
+use crate::world::World;
+use aya::programs::{TestRun, TestRunOptions};
+use pairgate_agent::datapath::Program;
+
+pub(crate) const PASS: i32 = 0;
+pub(crate) const DROP: i32 = 2;
+pub(crate) const REDIRECT: i32 = 7;
+/// Let the next program, or the host, decide.
+pub(crate) const NEXT: i32 = -1;
+
+/// Places in the kernel's `struct __sk_buff`.
+const CONTEXT: usize = 192;
+const MARK: usize = 8;
+const INTERFACE: usize = 40;
+const GSO_SEGMENTS: usize = 164;
+const GSO_SIZE: usize = 176;
+
+/// What a frame brings besides its bytes, as far as a test run can carry it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Baggage {
+    pub(crate) mark: u32,
+    pub(crate) gso_size: u32,
+    pub(crate) gso_segments: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ran {
+    pub(crate) action: i32,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) mark: u32,
+}
+
+impl World {
+    pub(crate) fn run(&mut self, program: Program, interface: u32, frame: &[u8], baggage: Baggage) -> Ran {
+        let mut context = [0; CONTEXT];
+        let mut set = |at: usize, number: u32| context[at..at + 4].copy_from_slice(&number.to_ne_bytes());
+        set(INTERFACE, interface);
+        set(MARK, baggage.mark);
+        set(GSO_SIZE, baggage.gso_size);
+        set(GSO_SEGMENTS, baggage.gso_segments);
+        let (mut frame_out, mut context_out) = (vec![0; frame.len() + 256], [0; CONTEXT]);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut frame_out),
+            ctx_in: Some(&context),
+            ctx_out: Some(&mut context_out),
+            ..TestRunOptions::default()
+        };
+        let result = self
+            .loaded
+            .program(program)
+            .unwrap()
+            .test_run(options)
+            .unwrap_or_else(|error| {
+                panic!(
+                    "the kernel does not run {} on {frame:02x?}: {error:?}",
+                    program.name(),
+                )
+            });
+        frame_out.truncate(result.data_size_out as usize);
+        let mark = u32::from_ne_bytes(context_out[MARK..MARK + 4].try_into().unwrap());
+        Ran {
+            action: result.return_value as i32,
+            frame: frame_out,
+            mark,
+        }
+    }
+}
+
+/// What must come of a frame.
+#[derive(Debug)]
+pub(crate) enum Expect {
+    /// It dies, counted once under this slot and word.
+    Drop(u32, &'static str),
+    /// It goes on, as these bytes.
+    Out(Vec<u8>),
+    /// It goes to the host as it came, and nobody counts it.
+    Untouched,
+}
+
+/// One line of a table.
+pub(crate) struct Case {
+    pub(crate) what: &'static str,
+    pub(crate) interface: u32,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) baggage: Baggage,
+    pub(crate) expect: Expect,
+}
+
+impl Case {
+    /// Runs the line, and asserts the action, the bytes, the mark and that exactly one counter moved.
+    pub(crate) fn check(self, world: &mut World, program: Program) {
+        world.reset_budget();
+        let before = world.counts();
+        let ran = world.run(program, self.interface, &self.frame, self.baggage);
+        let moved = world.counts().since(&before);
+        let what = format!("{}: {}", program.name(), self.what);
+        match self.expect {
+            Expect::Drop(slot, reason) => {
+                assert_eq!(moved, [(slot, program.name(), reason, 1)], "{what}");
+                assert_eq!(ran.action, DROP, "{what}: it was counted as dropped and lives");
+            }
+            Expect::Out(frame) => {
+                let slot = crate::world::SLOT;
+                assert_eq!(moved, [(slot, program.name(), "passed", 1)], "{what}");
+                let action = if program == Program::ToTap { PASS } else { REDIRECT };
+                assert_eq!(ran.action, action, "{what}");
+                assert_eq!(ran.frame, frame, "{what}: other bytes than it should have");
+            }
+            Expect::Untouched => {
+                assert_eq!(moved, [], "{what}: what is the host's must not be counted");
+                assert_eq!(
+                    ran,
+                    Ran {
+                        action: NEXT,
+                        frame: self.frame,
+                        mark: self.baggage.mark
+                    },
+                    "{what}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The guard before a guest.
+use crate::{
+    frames::udp,
+    run::{Baggage, Case, Expect},
+    world::{SLOT, World},
+};
+use pairgate_agent::datapath::Program;
+
+#[test]
+fn only_what_our_programs_marked_reaches_a_guest_and_the_mark_stays_behind() {
+    let mut world = World::new();
+    let (interface, mark) = (world.guest.index(), world.loaded.mark());
+    for (what, wrong) in [("no mark", 0), ("one bit off", mark ^ 1), ("all ones", u32::MAX)] {
+        let baggage = Baggage {
+            mark: wrong,
+            ..Baggage::default()
+        };
+        let expect = Expect::Drop(SLOT, "not_delivered");
+        Case {
+            what,
+            interface,
+            frame: udp(),
+            baggage,
+            expect,
+        }
+        .check(&mut world, Program::ToTap);
+    }
+    let baggage = Baggage {
+        mark,
+        ..Baggage::default()
+    };
+    let ran = world.run(Program::ToTap, interface, &udp(), baggage);
+    assert_eq!(
+        ran.mark, 0,
+        "the mark would go on with the packet, and someone could learn it"
+    );
+    let expect = Expect::Out(udp());
+    Case {
+        what: "our mark",
+        interface,
+        frame: udp(),
+        baggage,
+        expect,
+    }
+    .check(&mut world, Program::ToTap);
+}

@@ -160,7 +160,7 @@ impl Registry {
     }
 
     /// Tells how long there is nothing to do unless something changes.
-    async fn open_what_is_fenced(&self) -> Result<Duration, StoreError> {
+    pub(crate) async fn open_what_is_fenced(&self) -> Result<Duration, StoreError> {
         let waiting = self.store.read(|view| view.waiting()).await?;
         let now_unix_ms = self.clock.now_unix_ms();
         let mut next = OPENING_EVERY;

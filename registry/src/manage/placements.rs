@@ -44,7 +44,6 @@ impl Registry {
         vm: String,
         new: rest::NewPlacement,
     ) -> Result<rest::Vm, PlaceError> {
-        let standings = self.standings.clone();
         let (settings, before) = (self.settings, self.before);
         let placed = self
             .store
@@ -59,7 +58,6 @@ impl Registry {
                     host.id,
                     change.revision()?,
                 );
-                let fences = still_standing(&standings, fences, change.now_unix_ms);
                 let taken = change.taps_of_others(host.id, vm.id)?;
                 let tap = tap_name(&vm.name, vm.id, |name| taken.iter().any(|taken| taken == name))
                     .ok_or(PlaceError::Tap)?;
@@ -77,6 +75,7 @@ impl Registry {
                 shown::<PlaceError>(change, vm.id)
             })
             .await?;
+        let placed = self.opened_at_once(placed).await;
         if let Some(placement) = &placed.placement {
             tracing::info!(
                 vm = %placed.id, host = placement.host, generation = placement.generation,
@@ -85,23 +84,30 @@ impl Registry {
         }
         Ok(placed)
     }
+
+    /// The VM as it is once whatever can open has opened. In a change of its own, because a host whose lease has
+    /// ended counts as fenced only from a revision that is committed: a lease granted before the commit does
+    /// not carry it. The placement itself is done, so what goes wrong here is left to the task that opens.
+    async fn opened_at_once(&self, placed: rest::Vm) -> rest::Vm {
+        if let Err(error) = self.open_what_is_fenced().await {
+            tracing::error!(%error, "waiting placements could not be opened");
+        }
+        let id = placed.id;
+        let now = self.store.read(move |view| view.show_vm(id)).await;
+        now.ok().flatten().unwrap_or(placed)
+    }
 }
 
-/// Without the hosts that cannot act any more.
-fn still_standing(standings: &Standings, fences: Vec<Fence>, now_unix_ms: u64) -> Vec<Fence> {
-    let stands = |fence: &Fence| {
-        !standings
-            .judge(fence.host, fence.revision, now_unix_ms)
-            .is_certain()
-    };
-    fences.into_iter().filter(stands).collect()
-}
-
-/// Opens every waiting placement whose hosts before are fenced. A fence that is certain stays certain: the
-/// host gets no lease again without the revision that fenced it.
+/// Opens every waiting placement whose hosts before are fenced. The fences were committed by an earlier change,
+/// so a host that is certain now stays certain: it gets no lease again without the revision that fenced it.
 pub(crate) fn open_fenced(change: &Change<'_>, standings: &Standings) -> Result<(), StoreError> {
     for waiting in change.waiting()? {
-        if still_standing(standings, waiting.fences.clone(), change.now_unix_ms).is_empty() {
+        let is_fenced = |fence: &Fence| {
+            standings
+                .judge(fence.host, fence.revision, change.now_unix_ms)
+                .is_certain()
+        };
+        if waiting.fences.iter().all(is_fenced) {
             change.revision()?;
             change.open_placement(&waiting)?;
             tracing::info!(

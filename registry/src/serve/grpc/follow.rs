@@ -36,7 +36,7 @@ pub(super) fn start(
         let stop = registry.stop.clone();
         let follower = Follower { registry, host };
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.cancelled() => { let _ = down.try_send(Err(Status::unavailable("the registry stops"))); }
             ended = follower.run(reports, &down) => if let Err(why) = ended {
                 tracing::info!(host = %follower.host.id, why = why.message(), "stream ended");
                 // A reader that takes nothing does not need to know either.

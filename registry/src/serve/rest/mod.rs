@@ -6,6 +6,7 @@ use crate::{audit::Actor, registry::Registry};
 use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
+    middleware::map_response,
     routing::{get, post},
 };
 use http::StatusCode;
@@ -37,6 +38,7 @@ pub(super) fn router(registry: Arc<Registry>) -> Router {
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(map_response(Problem::instead_of_text))
         .with_state(registry);
     Router::new().nest("/api/v1", routes)
 }

@@ -9,6 +9,8 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use pairgate_api::rest;
 
+const PROBLEM: &str = "application/problem+json";
+
 /// An HTTP answer that says no.
 #[derive(Debug)]
 pub(super) struct Problem(rest::Problem);
@@ -76,6 +78,23 @@ impl Problem {
         )
     }
 
+    /// What axum refuses by itself, such as a path that is not UTF-8, it refuses as plain text.
+    pub(super) async fn instead_of_text(response: Response) -> Response {
+        let status = response.status();
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let is_problem = kind.is_some_and(|kind| kind.as_bytes() == PROBLEM.as_bytes());
+        if is_problem || !(status.is_client_error() || status.is_server_error()) {
+            return response;
+        }
+        let word = if status.is_client_error() {
+            "invalid"
+        } else {
+            "internal"
+        };
+        let detail = "the request was not understood; see docs/registry-api.md";
+        Self::with_status(word, status, "the request was refused", detail.to_owned()).into_response()
+    }
+
     pub(super) fn no_method() -> Self {
         Self::with_status(
             "invalid",
@@ -90,10 +109,9 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self.0)).into_response();
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         response
     }
 }

@@ -32,8 +32,7 @@ static LEASE: Array<u64> = Array::pinned(1, 0);
 
 /// Packets dropped, by slot, direction and reason.
 #[map]
-static DROPS: PerCpuArray<u64> =
-    PerCpuArray::pinned(limits::SLOTS * Direction::COUNT * DropReason::COUNT, 0);
+static DROPS: PerCpuArray<u64> = PerCpuArray::pinned(limits::SLOTS * Direction::COUNT * DropReason::COUNT, 0);
 
 /// Packets and bytes passed, by slot and direction.
 #[map]
@@ -60,7 +59,13 @@ static SETTINGS: Settings = Settings {
     host: [0; 16],
     port: [0; 2],
     reserved: [0; 2],
-    skb: SkbLayout { ip_summed: 0, ip_summed_shift: 0, head: 0, data: 0, csum_start: 0 },
+    skb: SkbLayout {
+        ip_summed: 0,
+        ip_summed_shift: 0,
+        head: 0,
+        data: 0,
+        csum_start: 0,
+    },
 };
 
 #[inline(always)]

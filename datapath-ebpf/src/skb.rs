@@ -52,7 +52,9 @@ impl Frame for Skb {
 impl Skb {
     #[inline(always)]
     pub fn new(context: TcContext) -> Self {
-        Self { context: context.as_ptr().cast() }
+        Self {
+            context: context.as_ptr().cast(),
+        }
     }
 
     /// Interface index of the device whose hook this is.
@@ -92,7 +94,11 @@ impl Skb {
     pub fn metadata(&self) -> Result<Metadata, DropReason> {
         // SAFETY: see `length`.
         let gso = unsafe { (*self.context).gso_size != 0 || (*self.context).gso_segs > 1 };
-        Ok(Metadata { vlan: self.is_tagged(), gso, checksum: self.checksum()? })
+        Ok(Metadata {
+            vlan: self.is_tagged(),
+            gso,
+            checksum: self.checksum()?,
+        })
     }
 
     /// The checksum's state. Programs are not offered these fields, but their context is the kernel's own
@@ -106,7 +112,10 @@ impl Skb {
         }
         let (head, data) = (self.probe::<u64>(layout.head)?, self.probe::<u64>(layout.data)?);
         let [start, offset] = self.probe::<[u16; 2]>(layout.csum_start)?;
-        Ok(Checksum::Partial { start: head.wrapping_add(start as u64).wrapping_sub(data) as u32, offset })
+        Ok(Checksum::Partial {
+            start: head.wrapping_add(start as u64).wrapping_sub(data) as u32,
+            offset,
+        })
     }
 
     #[inline(always)]
@@ -121,12 +130,19 @@ impl Skb {
     pub fn pull(&self, bytes: usize) -> Result<(), DropReason> {
         // SAFETY: see `length`.
         let linear = unsafe { (*self.context).data_end - (*self.context).data };
-        let wanted = if self.length() < bytes as u32 { self.length() } else { bytes as u32 };
+        let wanted = if self.length() < bytes as u32 {
+            self.length()
+        } else {
+            bytes as u32
+        };
         if linear >= wanted {
             return Ok(());
         }
         // SAFETY: the context is the kernel's.
-        done(unsafe { bpf_skb_pull_data(self.context, wanted) }, DropReason::Room)
+        done(
+            unsafe { bpf_skb_pull_data(self.context, wanted) },
+            DropReason::Room,
+        )
     }
 
     /// Cuts off what stands behind the first `length` bytes, which the frame has.
@@ -136,7 +152,10 @@ impl Skb {
             return Ok(());
         }
         // SAFETY: the context is the kernel's.
-        done(unsafe { bpf_skb_change_tail(self.context, length, 0) }, DropReason::Room)
+        done(
+            unsafe { bpf_skb_change_tail(self.context, length, 0) },
+            DropReason::Room,
+        )
     }
 
     /// Puts a tunnel header between the Ethernet header and the packet.

@@ -20,10 +20,10 @@ pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict
             skb.set_mark(maps::settings().mark);
             skb.to_interface(tap)
         }
-        Err(reason) => return refuse(slot, direction, reason),
+        Err(reason) => return refuse(skb, slot, direction, reason),
     };
     if action != TC_ACT_OK as i32 && action != TC_ACT_REDIRECT as i32 {
-        return refuse(slot, direction, DropReason::Internal);
+        return refuse(skb, slot, direction, DropReason::Internal);
     }
     skb::change(maps::passed(count_index(slot, direction)), |count| {
         count.packets += 1;
@@ -33,7 +33,31 @@ pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict
 }
 
 #[inline(always)]
-fn refuse(slot: u32, direction: Direction, reason: DropReason) -> i32 {
-    skb::change(maps::drops(drop_index(slot, direction, reason)), |packets| *packets += 1);
+fn refuse(skb: &Skb, slot: u32, direction: Direction, reason: DropReason) -> i32 {
+    log(skb, slot, direction, reason);
+    skb::change(maps::drops(drop_index(slot, direction, reason)), |packets| {
+        *packets += 1
+    });
     TC_ACT_SHOT as i32
 }
+
+/// Tells of a drop, in a build made for finding faults.
+#[inline(always)]
+#[cfg(feature = "log")]
+fn log(skb: &Skb, slot: u32, direction: Direction, reason: DropReason) {
+    let (interface, direction, reason, length) =
+        (skb.interface(), direction as u32, reason as u32, skb.length());
+    aya_log_ebpf::debug!(
+        skb,
+        "interface {} slot {} direction {} reason {} length {}",
+        interface,
+        slot,
+        direction,
+        reason,
+        length
+    );
+}
+
+#[inline(always)]
+#[cfg(not(feature = "log"))]
+fn log(_: &Skb, _: u32, _: Direction, _: DropReason) {}

@@ -6,7 +6,9 @@ use std::{env, path::Path};
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(datapath_object)");
     println!("cargo::rerun-if-changed=build.rs");
-    let Ok(here) = env::var("CARGO_MANIFEST_DIR") else { return };
+    let Ok(here) = env::var("CARGO_MANIFEST_DIR") else {
+        return;
+    };
     let object = Path::new(&here).join("../../target/ebpf/pairgate-datapath.o");
     // Naming a file that is not there makes cargo look again at every build, which is what is wanted.
     println!("cargo::rerun-if-changed={}", object.display());

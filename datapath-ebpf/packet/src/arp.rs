@@ -43,7 +43,9 @@ impl Question {
         if ethernet.destination != ethernet::BROADCAST {
             ethernet.to_gateway()?;
         }
-        let Some(p) = frame.read::<28>(ethernet::LENGTH) else { return Err(DropReason::TooShort) };
+        let Some(p) = frame.read::<28>(ethernet::LENGTH) else {
+            return Err(DropReason::TooShort);
+        };
         if [p[0], p[1], p[2], p[3], p[4], p[5]] != FORM {
             return Err(DropReason::BadHeader);
         }
@@ -70,7 +72,11 @@ impl Question {
     /// guest's frame goes back to it unread.
     #[inline(always)]
     pub fn reply(&self, tap: &TapEntry) -> [u8; FRAME] {
-        let header = Ethernet { destination: tap.mac, source: GATEWAY_MAC, ethertype: ethernet::ARP };
+        let header = Ethernet {
+            destination: tap.mac,
+            source: GATEWAY_MAC,
+            ethertype: ethernet::ARP,
+        };
         let mut reply = [0; FRAME];
         put(&mut reply, 0, header.bytes());
         put(&mut reply, 14, FORM);

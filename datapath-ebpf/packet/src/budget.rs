@@ -10,7 +10,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[inline(always)]
 pub fn spend(spent_until_ns: u64, now_ns: u64, per_second: u64, burst: u64) -> Option<u64> {
     let interval = SECOND_NS / per_second.max(1);
-    let from = if spent_until_ns > now_ns { spent_until_ns } else { now_ns };
+    let from = if spent_until_ns > now_ns {
+        spent_until_ns
+    } else {
+        now_ns
+    };
     let until = from.saturating_add(interval);
     (until - now_ns <= interval.saturating_mul(burst)).then_some(until)
 }
@@ -26,8 +30,15 @@ mod tests {
             (kept, allowed) = (next, allowed + 1);
         }
         assert_eq!(allowed, 64, "the burst is what a quiet tap may do at once");
-        assert_eq!(spend(kept, now + SECOND_NS / 50 - 1, 50, 64), None, "sooner than the rate allows");
-        assert!(spend(kept, now + SECOND_NS / 50, 50, 64).is_some(), "one interval later one more is due");
+        assert_eq!(
+            spend(kept, now + SECOND_NS / 50 - 1, 50, 64),
+            None,
+            "sooner than the rate allows"
+        );
+        assert!(
+            spend(kept, now + SECOND_NS / 50, 50, 64).is_some(),
+            "one interval later one more is due"
+        );
     }
 
     #[test]
@@ -38,7 +49,10 @@ mod tests {
                 (kept, allowed) = (next, allowed + 1);
             }
         }
-        assert!((64 + 49..=64 + 51).contains(&allowed), "{allowed} events in one second of flood");
+        assert!(
+            (64 + 49..=64 + 51).contains(&allowed),
+            "{allowed} events in one second of flood"
+        );
     }
 
     #[test]

@@ -31,18 +31,26 @@ impl Ethernet {
     /// The header of a frame.
     #[inline(always)]
     pub fn of(frame: &impl Frame) -> Result<Self, DropReason> {
-        let (Some(destination), Some(source), Some(ethertype)) = (frame.read(0), frame.read(6), frame.read(12))
+        let (Some(destination), Some(source), Some(ethertype)) =
+            (frame.read(0), frame.read(6), frame.read(12))
         else {
             return Err(DropReason::TooShort);
         };
-        Ok(Self { destination, source, ethertype })
+        Ok(Self {
+            destination,
+            source,
+            ethertype,
+        })
     }
 
     /// True if the ethertype announces a VLAN tag: 802.1Q, 802.1ad or one of the older double tags. The
     /// kernel lifts the outermost tag of the first two into the metadata; what is found here was below it.
     #[inline(always)]
     pub fn is_tagged(&self) -> bool {
-        matches!(self.ethertype, [0x81, 0x00] | [0x88, 0xa8] | [0x91, 0x00] | [0x92, 0x00] | [0x93, 0x00])
+        matches!(
+            self.ethertype,
+            [0x81, 0x00] | [0x88, 0xa8] | [0x91, 0x00] | [0x92, 0x00] | [0x93, 0x00]
+        )
     }
 
     /// Refuses every destination that is not the gateway, the only neighbour a guest has.
@@ -61,6 +69,8 @@ impl Ethernet {
     #[inline(always)]
     pub fn bytes(&self) -> [u8; LENGTH] {
         let (d, s, e) = (self.destination, self.source, self.ethertype);
-        [d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1], s[2], s[3], s[4], s[5], e[0], e[1]]
+        [
+            d[0], d[1], d[2], d[3], d[4], d[5], s[0], s[1], s[2], s[3], s[4], s[5], e[0], e[1],
+        ]
     }
 }

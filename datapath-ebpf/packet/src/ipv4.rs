@@ -31,7 +31,9 @@ impl Ipv4 {
     /// the frame's end.
     #[inline(always)]
     pub fn at(frame: &impl Frame, at: usize) -> Result<Self, DropReason> {
-        let Some(h) = frame.read::<LENGTH>(at) else { return Err(DropReason::TooShort) };
+        let Some(h) = frame.read::<LENGTH>(at) else {
+            return Err(DropReason::TooShort);
+        };
         let total = u16::from_be_bytes([h[2], h[3]]);
         if h[0] != 0x45 || (total as usize) < LENGTH || at as u32 + total as u32 > frame.length() {
             return Err(DropReason::BadHeader);

@@ -36,7 +36,11 @@ pub enum Checksum {
 
 impl Metadata {
     /// A frame with nothing outside its bytes.
-    pub const PLAIN: Self = Self { vlan: false, gso: false, checksum: Checksum::Finished };
+    pub const PLAIN: Self = Self {
+        vlan: false,
+        gso: false,
+        checksum: Checksum::Finished,
+    };
 }
 
 impl Checksum {
@@ -51,7 +55,11 @@ impl Checksum {
                     transport::UDP => 6,
                     _ => return Err(DropReason::Offload),
                 };
-                if start == transport_at && offset == field { Ok(()) } else { Err(DropReason::Offload) }
+                if start == transport_at && offset == field {
+                    Ok(())
+                } else {
+                    Err(DropReason::Offload)
+                }
             }
         }
     }

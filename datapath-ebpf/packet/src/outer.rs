@@ -8,7 +8,8 @@
 //! VXLAN (RFC 7348) with the group policy extension; group and network identifier together are the handle.
 //! The UDP checksum is 0 (RFC 7348 §5; the inner packet has its own).
 use crate::{
-    Frame, arp::put,
+    Frame,
+    arp::put,
     ethernet::{self, Ethernet},
     ipv4,
     pair::narrow,
@@ -51,13 +52,19 @@ pub fn header(packet: &Packet, entry: &OutEntry) -> Result<[u8; LENGTH], DropRea
         return Err(DropReason::Internal);
     };
     // The sum cannot overflow: an entry's MTU leaves room for the header, or this refuses.
-    let Some(total) = packet.ipv4.total.checked_add(LENGTH as u16) else { return Err(DropReason::TooBig) };
+    let Some(total) = packet.ipv4.total.checked_add(LENGTH as u16) else {
+        return Err(DropReason::TooBig);
+    };
     let udp = total - ipv4::LENGTH as u16;
     let mut header = [0; LENGTH];
     put(&mut header, 0, [0x45, 0]);
     put(&mut header, 2, total.to_be_bytes());
     put(&mut header, 6, [DO_NOT_FRAGMENT, 0, TIME_TO_LIVE, UDP]);
-    put(&mut header, 10, checksum(total, source, destination).to_be_bytes());
+    put(
+        &mut header,
+        10,
+        checksum(total, source, destination).to_be_bytes(),
+    );
     put(&mut header, 12, source);
     put(&mut header, 16, destination);
     put(&mut header, 20, flow_port(packet).to_be_bytes());
@@ -66,7 +73,11 @@ pub fn header(packet: &Packet, entry: &OutEntry) -> Result<[u8; LENGTH], DropRea
     put(&mut header, 28, [FLAGS, 0]);
     put(&mut header, 30, entry.handle.group());
     put(&mut header, 32, entry.handle.vni());
-    let inner = Ethernet { destination: GATEWAY_MAC, source: GATEWAY_MAC, ethertype: ethernet::IPV4 };
+    let inner = Ethernet {
+        destination: GATEWAY_MAC,
+        source: GATEWAY_MAC,
+        ethertype: ethernet::IPV4,
+    };
     put(&mut header, 36, inner.bytes());
     Ok(header)
 }

@@ -18,7 +18,10 @@ pub fn narrow(a: &[u8; 16]) -> Option<[u8; 4]> {
 /// Key under which the pair of a packet from this tap is looked up.
 #[inline(always)]
 pub fn key(tap: u32, packet: &Packet) -> OutKey {
-    OutKey { tap, destination: wide(packet.ipv4.destination) }
+    OutKey {
+        tap,
+        destination: wide(packet.ipv4.destination),
+    }
 }
 
 /// Judges a packet by the entry found for it. At the very instant of a deadline it has passed.
@@ -29,7 +32,9 @@ pub fn check<'a>(
     lease_ns: u64,
     now_ns: u64,
 ) -> Result<&'a OutEntry, DropReason> {
-    let Some(entry) = entry else { return Err(DropReason::NoPair) };
+    let Some(entry) = entry else {
+        return Err(DropReason::NoPair);
+    };
     if now_ns >= entry.deadline_ns {
         return Err(DropReason::Expired);
     }

@@ -49,7 +49,9 @@ pub fn check<'a>(
     lease_ns: u64,
     now_ns: u64,
 ) -> Result<&'a InEntry, DropReason> {
-    let Some(entry) = entry else { return Err(DropReason::Handle) };
+    let Some(entry) = entry else {
+        return Err(DropReason::Handle);
+    };
     if narrow(&entry.src_host) != Some(outer.source) || narrow(&entry.dst_host) != Some(outer.destination) {
         return Err(DropReason::Outer);
     }
@@ -68,7 +70,9 @@ pub fn check<'a>(
 /// True if the inner packet is the one that the entry is bound to, and whole.
 #[inline(always)]
 fn is_bound(frame: &impl Frame, entry: &InEntry) -> bool {
-    let Ok(ipv4) = Ipv4::at(frame, PACKET_AT) else { return false };
+    let Ok(ipv4) = Ipv4::at(frame, PACKET_AT) else {
+        return false;
+    };
     frame.read(INNER_AT + 12) == Some(ethernet::IPV4)
         && PACKET_AT as u32 + ipv4.total as u32 == frame.length()
         && narrow(&entry.src_addr) == Some(ipv4.source)
@@ -80,5 +84,10 @@ fn is_bound(frame: &impl Frame, entry: &InEntry) -> bool {
 /// The Ethernet header under which the packet is delivered. The one that travelled has no say in it.
 #[inline(always)]
 pub fn delivery(entry: &InEntry) -> [u8; ethernet::LENGTH] {
-    Ethernet { destination: entry.mac, source: GATEWAY_MAC, ethertype: ethernet::IPV4 }.bytes()
+    Ethernet {
+        destination: entry.mac,
+        source: GATEWAY_MAC,
+        ethertype: ethernet::IPV4,
+    }
+    .bytes()
 }

@@ -24,7 +24,11 @@ fn any_metadata() -> impl Strategy<Value = Metadata> {
         Just(Checksum::Partial { start: 84, offset: 6 }),
         partial
     ];
-    (proptest::bool::weighted(0.1), proptest::bool::weighted(0.1), checksum)
+    (
+        proptest::bool::weighted(0.1),
+        proptest::bool::weighted(0.1),
+        checksum,
+    )
         .prop_map(|(vlan, gso, checksum)| Metadata { vlan, gso, checksum })
 }
 
@@ -163,5 +167,9 @@ fn different_flows_spread_over_the_ports() {
         seen.insert([wrapped[34], wrapped[35]]);
     }
     // 4096 balls into 16384 urns hit about 3600 different ones if the ports are spread evenly.
-    assert!(seen.len() > 3400, "only {} ports for 4096 flows: they would crowd into few queues", seen.len());
+    assert!(
+        seen.len() > 3400,
+        "only {} ports for 4096 flows: they would crowd into few queues",
+        seen.len()
+    );
 }

@@ -5,7 +5,10 @@
 
 mod honest;
 
-use honest::{ENTRY_IN, ENTRY_OUT, GUEST, GUEST_MAC, NOW, PEER, SETTINGS, TAP, arp, from_guest, judge_tap, judge_uplink, with};
+use honest::{
+    ENTRY_IN, ENTRY_OUT, GUEST, GUEST_MAC, NOW, PEER, SETTINGS, TAP, arp, from_guest, judge_tap,
+    judge_uplink, with,
+};
 use pairgate_abi::{DROP_REASONS, DropReason, InEntry, OutEntry};
 use pairgate_packet::{Checksum, Metadata, delivered};
 
@@ -60,7 +63,12 @@ fn giver(reason: DropReason) -> Giver {
 fn every_reason_is_given_by_the_decision_that_it_names() {
     for reason in DROP_REASONS {
         if let Giver::Decision(result) = giver(*reason) {
-            assert_eq!(result, Err(*reason), "{} is a word that no packet can get here", reason.word());
+            assert_eq!(
+                result,
+                Err(*reason),
+                "{} is a word that no packet can get here",
+                reason.word()
+            );
         }
     }
 }
@@ -69,7 +77,10 @@ fn every_reason_is_given_by_the_decision_that_it_names() {
 fn honest_frames_pass_so_that_the_table_above_proves_something() {
     let metadata = Metadata::PLAIN;
     assert!(judge_tap(&from_guest(), metadata, Some(&ENTRY_OUT), NOW + 1).is_ok());
-    assert!(judge_tap(&arp(PEER), metadata, None, 0).is_ok(), "a question needs neither pair nor lease");
+    assert!(
+        judge_tap(&arp(PEER), metadata, None, 0).is_ok(),
+        "a question needs neither pair nor lease"
+    );
     assert!(judge_uplink(&honest::from_peer(), metadata, Some(&ENTRY_IN), NOW + 1).is_ok());
     assert!(delivered::check(2, 2).is_ok());
     assert_eq!((TAP.mac, TAP.ipv4, SETTINGS.mark), (GUEST_MAC, GUEST, 2));
@@ -86,10 +97,22 @@ fn at_the_very_instant_of_a_deadline_it_has_passed() {
         (0, u64::MAX, Some(DropReason::Expired)),
         (u64::MAX, 0, Some(DropReason::Lease)),
     ] {
-        let (out, pair) =
-            (OutEntry { deadline_ns: deadline, ..ENTRY_OUT }, InEntry { deadline_ns: deadline, ..ENTRY_IN });
+        let (out, pair) = (
+            OutEntry {
+                deadline_ns: deadline,
+                ..ENTRY_OUT
+            },
+            InEntry {
+                deadline_ns: deadline,
+                ..ENTRY_IN
+            },
+        );
         let sent = judge_tap(&from_guest(), plain, Some(&out), lease).err();
         let got = judge_uplink(&honest::from_peer(), plain, Some(&pair), lease).err();
-        assert_eq!((sent, got), (expected, expected), "deadline {deadline}, lease {lease}, now {NOW}");
+        assert_eq!(
+            (sent, got),
+            (expected, expected),
+            "deadline {deadline}, lease {lease}, now {NOW}"
+        );
     }
 }

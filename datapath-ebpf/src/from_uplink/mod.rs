@@ -9,7 +9,9 @@ use pairgate_packet::{Verdict, Way};
 
 #[inline(always)]
 pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
-    let Some(outer) = verify::ours(skb) else { return Ok(Verdict::NotOurs) };
+    let Some(outer) = verify::ours(skb) else {
+        return Ok(Verdict::NotOurs);
+    };
     verify::carriage(skb, &outer)?; // is it as our peers send it?
     let pair = verify::pair(skb, &outer, slot)?; // may this host say this to that guest, and still?
     decapsulate::pull(skb, pair)?;

@@ -14,7 +14,13 @@ pub const PEER_HOST: [u8; 4] = [192, 0, 2, 2];
 pub const PORT: u16 = 4789;
 pub const NOW: u64 = 1_000;
 
-pub const TAP: TapEntry = TapEntry { mac: GUEST_MAC, ipv4_prefix: 24, reserved: 0, ipv4: GUEST, slot: 1 };
+pub const TAP: TapEntry = TapEntry {
+    mac: GUEST_MAC,
+    ipv4_prefix: 24,
+    reserved: 0,
+    ipv4: GUEST,
+    slot: 1,
+};
 
 pub const SETTINGS: Settings = Settings {
     mark: 2,
@@ -22,7 +28,13 @@ pub const SETTINGS: Settings = Settings {
     host: wide(HOST),
     port: PORT.to_be_bytes(),
     reserved: [0; 2],
-    skb: SkbLayout { ip_summed: 0, ip_summed_shift: 0, head: 0, data: 0, csum_start: 0 },
+    skb: SkbLayout {
+        ip_summed: 0,
+        ip_summed_shift: 0,
+        head: 0,
+        data: 0,
+        csum_start: 0,
+    },
 };
 
 pub const ENTRY_OUT: OutEntry = OutEntry {
@@ -61,7 +73,12 @@ pub const fn wide(a: [u8; 4]) -> [u8; 16] {
     [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]]
 }
 
-pub fn udp(macs: ([u8; 6], [u8; 6]), addresses: ([u8; 4], [u8; 4]), ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub fn udp(
+    macs: ([u8; 6], [u8; 6]),
+    addresses: ([u8; 4], [u8; 4]),
+    ports: (u16, u16),
+    payload: &[u8],
+) -> Vec<u8> {
     let mut frame = Vec::new();
     PacketBuilder::ethernet2(macs.0, macs.1)
         .ipv4(addresses.0, addresses.1, 64)
@@ -73,12 +90,21 @@ pub fn udp(macs: ([u8; 6], [u8; 6]), addresses: ([u8; 4], [u8; 4]), ports: (u16,
 
 /// A datagram from the guest to its peer.
 pub fn from_guest() -> Vec<u8> {
-    udp((GUEST_MAC, GATEWAY_MAC), (GUEST, PEER), (40_000, 53), b"hello peer")
+    udp(
+        (GUEST_MAC, GATEWAY_MAC),
+        (GUEST, PEER),
+        (40_000, 53),
+        b"hello peer",
+    )
 }
 
 /// The guest's question for an address.
 pub fn arp(target: [u8; 4]) -> Vec<u8> {
-    let header = Ethernet2Header { source: GUEST_MAC, destination: [0xff; 6], ether_type: EtherType::ARP };
+    let header = Ethernet2Header {
+        source: GUEST_MAC,
+        destination: [0xff; 6],
+        ether_type: EtherType::ARP,
+    };
     let packet = ArpEthIpv4Packet {
         operation: ArpOperation::REQUEST,
         sender_mac: GUEST_MAC,
@@ -91,7 +117,12 @@ pub fn arp(target: [u8; 4]) -> Vec<u8> {
 
 /// The peer host's frame with a datagram for the guest.
 pub fn from_peer() -> Vec<u8> {
-    let inner = udp(([0xaa; 6], [0xbb; 6]), (PEER, GUEST), (53, 40_000), b"hello guest");
+    let inner = udp(
+        ([0xaa; 6], [0xbb; 6]),
+        (PEER, GUEST),
+        (53, 40_000),
+        b"hello guest",
+    );
     let vxlan = [vec![0x88, 0, 4, 5, 1, 2, 3, 0], inner].concat();
     let frame = udp(([2; 6], [4; 6]), (PEER_HOST, HOST), (50_000, PORT), &vxlan);
     with(frame, 40, &[0, 0])
@@ -126,7 +157,9 @@ pub fn judge_uplink(
     entry: Option<&InEntry>,
     lease_ns: u64,
 ) -> Result<Option<Vec<u8>>, DropReason> {
-    let Some(outer) = outer::ours(&Bytes(frame), &SETTINGS) else { return Ok(None) };
+    let Some(outer) = outer::ours(&Bytes(frame), &SETTINGS) else {
+        return Ok(None);
+    };
     receiver::check_carriage(&Bytes(frame), &metadata, &outer)?;
     let entry = receiver::check(&Bytes(frame), &outer, entry, lease_ns, NOW)?;
     Ok(Some([&receiver::delivery(entry), &frame[64..]].concat()))

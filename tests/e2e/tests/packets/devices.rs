@@ -1,13 +1,13 @@
 //! What a test run cannot carry: real taps, with everything a guest can lie about in its virtio-net header.
 use crate::{
+    checksums::{checksum_is_right, finished, unfinished},
     device::{GSO_TCPV4, GSO_UDP_L4, Vnet},
     frames::{
-        ETHERNET, INNER, INNER_IP, IP, arp_answer, arp_for, arriving, cut, delivered, inner_udp, ping, tcp,
-        udp, udp_to, with, wrapped,
+        ETHERNET, INNER, INNER_IP, IP, arp_answer, arp_for, arriving, cut, delivered, inner_udp, padded,
+        ping, tcp, udp, udp_to, with, wrapped,
     },
     world::{GATEWAY, GUEST, GUEST_MAC, NEIGHBOUR_MAC, PEER, PEER_HOST, SLOT, World, in_handle, out_key},
 };
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use nix::errno::Errno;
 use pairgate_abi::{InEntry, OutEntry};
 use pairgate_agent::datapath::Pod;
@@ -47,65 +47,6 @@ fn guest_says(world: &World, vnet: Vnet, frame: &[u8], what: &str) -> Result<Mov
     Ok(moved)
 }
 
-/// True if the transport checksum of an IPv4 packet is right.
-fn checksum_is_right(frame: &[u8]) -> bool {
-    let packet = SlicedPacket::from_ethernet(frame).unwrap();
-    let Some(NetSlice::Ipv4(ip)) = packet.net else {
-        panic!("not IPv4")
-    };
-    let (source, destination) = (ip.header().source(), ip.header().destination());
-    match packet.transport {
-        Some(TransportSlice::Udp(udp)) => {
-            let header = udp.to_header();
-            header
-                .calc_checksum_ipv4_raw(source, destination, udp.payload())
-                .unwrap()
-                == header.checksum
-        }
-        Some(TransportSlice::Tcp(tcp)) => {
-            let header = tcp.to_header();
-            header
-                .calc_checksum_ipv4_raw(source, destination, tcp.payload())
-                .unwrap()
-                == header.checksum
-        }
-        other => panic!("no transport with a checksum: {other:?}"),
-    }
-}
-
-/// What a device does that takes over an unfinished checksum.
-fn finished(vnet: Vnet, mut frame: Vec<u8>) -> Vec<u8> {
-    if vnet.flags & crate::device::NEEDS_CHECKSUM != 0 {
-        let (start, offset) = (vnet.checksum_start as usize, vnet.checksum_offset as usize);
-        let mut sum: u32 = 0;
-        for pair in frame[start..].chunks(2) {
-            sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
-        }
-        while sum > 0xffff {
-            sum = (sum >> 16) + (sum & 0xffff);
-        }
-        frame[start + offset..start + offset + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
-    }
-    frame
-}
-
-/// A frame whose transport checksum holds only the sum of the pseudo-header, as a guest with checksum offload
-/// hands it over.
-fn unfinished(mut frame: Vec<u8>, field: usize) -> Vec<u8> {
-    let length = (frame.len() - IP) as u32;
-    let words = |bytes: &[u8]| u32::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    let addresses = ETHERNET + 12;
-    let mut sum = u32::from(frame[ETHERNET + 9]) + length;
-    for at in (addresses..addresses + 8).step_by(2) {
-        sum += words(&frame[at..]);
-    }
-    while sum > 0xffff {
-        sum = (sum >> 16) + (sum & 0xffff);
-    }
-    frame[IP + field..IP + field + 2].copy_from_slice(&(sum as u16).to_be_bytes());
-    frame
-}
-
 #[test]
 fn a_guests_packet_leaves_to_the_neighbour_with_a_right_checksum() {
     let world = running();
@@ -121,6 +62,11 @@ fn a_guests_packet_leaves_to_the_neighbour_with_a_right_checksum() {
             Vnet::partial(34, 16),
             unfinished(tcp(), 16),
         ),
+        (
+            "an unfinished datagram with stray bytes, which the sum must not take in",
+            Vnet::partial(34, 6),
+            padded(unfinished(udp(), 6), 9),
+        ),
     ] {
         let moved = guest_says(&world, vnet, &frame, what).unwrap();
         assert_eq!(moved, [(SLOT, "from_tap", "passed", 1)], "{what}");
@@ -131,6 +77,7 @@ fn a_guests_packet_leaves_to_the_neighbour_with_a_right_checksum() {
             "{what}: the checksum was broken on the way"
         );
         let port = u16::from_be_bytes([seen[34], seen[35]]);
+        let frame = cut(frame, seen.len() - INNER);
         let expected = with(
             with(wrapped(&frame, port), 0, &NEIGHBOUR_MAC),
             6,

@@ -4,7 +4,14 @@
 //! make, go through real taps. Every test lives in namespaces of its own (network and mounts, so no pin
 //! outlives it) and needs root; without it every test here fails and says so.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 mod attach;
+mod checksums;
 mod crossing;
 mod device;
 mod devices;

@@ -170,7 +170,11 @@ impl Loaded {
         match open(&pin) {
             Ok(Some(link)) => runs_on(&link, program, interface),
             Ok(None) => Ok(false),
-            Err(message) => Err(AttachError::Pin { program, interface, message }),
+            Err(message) => Err(AttachError::Pin {
+                program,
+                interface,
+                message,
+            }),
         }
     }
 
@@ -194,7 +198,11 @@ impl Loaded {
 
     fn attach(&mut self, program: Program, interface: &str, index: u32) -> Result<(), AttachError> {
         let pin = self.pins().link(index, program);
-        let broken = |message: String| AttachError::Pin { program, interface: index, message };
+        let broken = |message: String| AttachError::Pin {
+            program,
+            interface: index,
+            message,
+        };
         match open(&pin).map_err(broken)? {
             Some(link) if runs_on(&link, program, index)? => {
                 let link = SchedClassifierLink::try_from(link).map_err(|error| broken(error.to_string()))?;
@@ -205,9 +213,14 @@ impl Loaded {
         }
         let link = self.attach_anew(program, interface)?;
         if !runs_on(&link, program, index)? {
-            return Err(AttachError::Replaced { program, interface: interface.to_owned() });
+            return Err(AttachError::Replaced {
+                program,
+                interface: interface.to_owned(),
+            });
         }
-        link.pin(&pin).map(drop).map_err(|error: PinError| broken(error.to_string()))
+        link.pin(&pin)
+            .map(drop)
+            .map_err(|error: PinError| broken(error.to_string()))
     }
 
     /// Swaps the program under a link. The pin names the same link before and after, so nothing else moves.
@@ -218,8 +231,13 @@ impl Loaded {
         link: SchedClassifierLink,
     ) -> Result<(), AttachError> {
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
-        let id = classifier.attach_to_link(link).map_err(|source| failed(program, interface, source))?;
-        classifier.take_link(id).map(drop).map_err(|source| failed(program, interface, source))
+        let id = classifier
+            .attach_to_link(link)
+            .map_err(|source| failed(program, interface, source))?;
+        classifier
+            .take_link(id)
+            .map(drop)
+            .map_err(|source| failed(program, interface, source))
     }
 
     /// Attaches as the first program of its hook: one that ran before ours could pass frames behind its back.
@@ -229,22 +247,31 @@ impl Loaded {
         let id = classifier
             .attach_with_options(interface, program.side().0, first)
             .map_err(|source| failed(program, interface, source))?;
-        let link = classifier.take_link(id).map_err(|source| failed(program, interface, source))?;
-        FdLink::try_from(link).map_err(|error| failed(program, interface, ProgramError::IOError(io::Error::other(error))))
+        let link = classifier
+            .take_link(id)
+            .map_err(|source| failed(program, interface, source))?;
+        FdLink::try_from(link)
+            .map_err(|error| failed(program, interface, ProgramError::IOError(io::Error::other(error))))
     }
 
     fn unpin(&self, interface: u32, program: Program) -> Result<(), AttachError> {
         match fs::remove_file(self.pins().link(interface, program)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(AttachError::Pin { program, interface, message: error.to_string() })
-            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(AttachError::Pin {
+                program,
+                interface,
+                message: error.to_string(),
+            }),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 }
 
 fn failed(program: Program, interface: &str, source: ProgramError) -> AttachError {
-    AttachError::Attach { program, interface: interface.to_owned(), source: Box::new(source) }
+    AttachError::Attach {
+        program,
+        interface: interface.to_owned(),
+        source: Box::new(source),
+    }
 }
 
 /// The link pinned at `pin`, or none if nothing is.
@@ -261,9 +288,11 @@ fn open(pin: &Path) -> Result<Option<FdLink>, String> {
 }
 
 fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, AttachError> {
-    let info = link
-        .info()
-        .map_err(|error| AttachError::Pin { program, interface, message: error.to_string() })?;
+    let info = link.info().map_err(|error| AttachError::Pin {
+        program,
+        interface,
+        message: error.to_string(),
+    })?;
     match kernel::tcx_links(interface, program.side().1) {
         Ok(links) => Ok(links.contains(&info.id())),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(false),
@@ -272,14 +301,18 @@ fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, Atta
 }
 
 fn index_of(interface: &str) -> Result<u32, AttachError> {
-    if_nametoindex(interface).map_err(|_| AttachError::NoInterface { interface: interface.to_owned() })
+    if_nametoindex(interface).map_err(|_| AttachError::NoInterface {
+        interface: interface.to_owned(),
+    })
 }
 
 fn is_up(interface: u32) -> Result<bool, AttachError> {
-    let addresses =
-        nix::ifaddrs::getifaddrs().map_err(|error| AttachError::Ask { source: io::Error::from(error) })?;
+    let addresses = nix::ifaddrs::getifaddrs().map_err(|error| AttachError::Ask {
+        source: io::Error::from(error),
+    })?;
     for address in addresses {
-        if address.flags.contains(InterfaceFlags::IFF_UP) && index_of(&address.interface_name).ok() == Some(interface)
+        if address.flags.contains(InterfaceFlags::IFF_UP)
+            && index_of(&address.interface_name).ok() == Some(interface)
         {
             return Ok(true);
         }

@@ -1,5 +1,5 @@
-//! System calls for which the crates we use have no safe door. The only `unsafe` of the agent besides the
-//! marker in `pod`.
+//! System calls for which the crates we use have no safe door. The only `unsafe` of this module besides
+//! the marker in `pod` and the descriptor in `log`.
 use std::io;
 
 /// Waits until every eBPF program that was running when this was called has ended, on all CPUs.
@@ -9,7 +9,11 @@ use std::io;
 pub fn quiesce() -> io::Result<()> {
     // SAFETY: the call takes three integers and touches no memory of ours.
     let answer = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 const BPF_PROG_QUERY: libc::c_long = 16;
@@ -49,10 +53,19 @@ pub(super) fn tcx_links(interface: u32, attach_type: u32) -> io::Result<Vec<u32>
     // SAFETY: the attributes have the kernel's layout and the size given; both arrays outlive the call and
     // hold as many entries as `count` says, which is as many as the kernel writes.
     let answer = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attributes, size_of::<QueryAttributes>())
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &raw mut attributes,
+            size_of::<QueryAttributes>(),
+        )
     };
     if answer != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(links.into_iter().take(attributes.count as usize).filter(|id| *id != 0).collect())
+    Ok(links
+        .into_iter()
+        .take(attributes.count as usize)
+        .filter(|id| *id != 0)
+        .collect())
 }

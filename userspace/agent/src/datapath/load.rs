@@ -46,13 +46,17 @@ pub struct Loaded {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The agent was built in a checkout without the object.
-    #[error("this agent was built without its eBPF programs; run `cargo xtask build-ebpf` and build it again")]
+    #[error(
+        "this agent was built without its eBPF programs; run `cargo xtask build-ebpf` and build it again"
+    )]
     NoObject,
     /// Where the kernel keeps the checksum state is not known.
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// The pin directory could not be made.
-    #[error("cannot make the pin directory {path}: {source}; it must be on a BPF file system (`mount -t bpf bpf /sys/fs/bpf`)")]
+    #[error(
+        "cannot make the pin directory {path}: {source}; it must be on a BPF file system (`mount -t bpf bpf /sys/fs/bpf`)"
+    )]
     PinDirectory {
         /// What was to be made.
         path: PathBuf,
@@ -78,7 +82,9 @@ pub enum LoadError {
         source: Box<EbpfError>,
     },
     /// The object does not hold a program that the agent needs.
-    #[error("the eBPF object holds no program named {program}; it was built from other sources than this agent")]
+    #[error(
+        "the eBPF object holds no program named {program}; it was built from other sources than this agent"
+    )]
     NoProgram {
         /// The missing one.
         program: &'static str,
@@ -111,8 +117,10 @@ impl Loaded {
         let object = object().ok_or(LoadError::NoObject)?;
         let skb = running_layout()?;
         let pins = Pins::under(options.pin_dir);
-        pins.create()
-            .map_err(|source| LoadError::PinDirectory { path: pins.directory().to_owned(), source })?;
+        pins.create().map_err(|source| LoadError::PinDirectory {
+            path: pins.directory().to_owned(),
+            source,
+        })?;
         let mark = kept_mark(&pins)?;
         let settings = Settings {
             mark,
@@ -126,18 +134,27 @@ impl Loaded {
             .default_map_pin_directory(pins.directory())
             .override_global(SETTINGS, &Pod(settings), true)
             .load(object)
-            .map_err(|source| LoadError::Object { source: Box::new(source) })?;
+            .map_err(|source| LoadError::Object {
+                source: Box::new(source),
+            })?;
         pins.check()?;
-        let mark_error = |source| LoadError::Mark { source: Box::new(source) };
+        let mark_error = |source| LoadError::Mark {
+            source: Box::new(source),
+        };
         pins.mark_map()?.set(0, mark, 0).map_err(mark_error)?;
         for program in super::attach::Program::ALL {
             let program = program.name();
-            let refused = |error: &ProgramError| LoadError::Program { program, message: explain(error) };
+            let refused = |error: &ProgramError| LoadError::Program {
+                program,
+                message: explain(error),
+            };
             classifier(&mut ebpf, program)
                 .ok_or(LoadError::NoProgram { program })?
                 .load()
                 .map_err(|error| refused(&error))?;
         }
+        #[cfg(debug_assertions)]
+        super::log::follow(&mut ebpf);
         Ok(Self { ebpf, pins, mark })
     }
 
@@ -166,8 +183,9 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut SchedClassif
 fn kept_mark(pins: &Pins) -> Result<u32, LoadError> {
     let mut mark = 0;
     if pins.map(pairgate_abi::map::MARK).exists() {
-        mark =
-            pins.mark_map()?.get(&0, 0).map_err(|source| LoadError::Mark { source: Box::new(source) })?;
+        mark = pins.mark_map()?.get(&0, 0).map_err(|source| LoadError::Mark {
+            source: Box::new(source),
+        })?;
     }
     while mark == 0 {
         mark = rand::random();
@@ -185,10 +203,16 @@ fn wide(address: IpAddr) -> [u8; 16] {
 
 /// The kernel's error, and the end of what the verifier wrote: the start of that log is of no use to anyone.
 fn explain(error: &ProgramError) -> String {
-    if let ProgramError::LoadError { io_error, verifier_log } = error {
+    if let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    {
         let log = verifier_log.to_string();
         let lines: Vec<&str> = log.lines().collect();
-        let tail = lines.get(lines.len().saturating_sub(VERIFIER_TAIL_LINES)..).unwrap_or_default();
+        let tail = lines
+            .get(lines.len().saturating_sub(VERIFIER_TAIL_LINES)..)
+            .unwrap_or_default();
         return format!("{io_error}; the verifier's last words:\n{}", tail.join("\n"));
     }
     error.to_string()

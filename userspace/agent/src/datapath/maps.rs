@@ -15,8 +15,8 @@ use crate::{
 };
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use pairgate_abi::{
-    Budget, Count, Direction, DropReason, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry,
-    count_index, drop_index, map,
+    Budget, Count, Direction, DropReason, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry, count_index,
+    drop_index, map,
 };
 use pairgate_token::address_bytes;
 use std::{
@@ -40,7 +40,9 @@ pub struct Maps {
 
 impl fmt::Debug for Maps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Maps").field("unsettled", &self.unsettled).finish_non_exhaustive()
+        f.debug_struct("Maps")
+            .field("unsettled", &self.unsettled)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,13 +57,18 @@ impl Maps {
             budgets: loaded.budgets()?,
             drops: loaded.drops()?,
             passed: loaded.passed()?,
-            unsettled: HashSet::new(),
+            // An agent before this one may have died right after a removal.
+            unsettled: HashSet::from([map::TAPS, map::PAIRS_IN, map::PAIRS_OUT, map::NEXT_HOPS]),
         })
     }
 
     /// Before an insert: no program may still read memory that the insert could be given.
     fn settle(&mut self, map: &'static str) -> Result<(), TableError> {
-        if self.unsettled.contains(map) { self.quiesce() } else { Ok(()) }
+        if self.unsettled.contains(map) {
+            self.quiesce()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -96,13 +103,21 @@ impl Tables for Maps {
     }
 
     fn incoming(&self) -> Result<Vec<(Handle, InEntry)>, TableError> {
-        let rows = self.pairs_in.iter().map(|row| row.map(|(handle, entry)| (handle.0, entry.0)));
-        rows.collect::<Result<_, _>>().map_err(failed("read", map::PAIRS_IN))
+        let rows = self
+            .pairs_in
+            .iter()
+            .map(|row| row.map(|(handle, entry)| (handle.0, entry.0)));
+        rows.collect::<Result<_, _>>()
+            .map_err(failed("read", map::PAIRS_IN))
     }
 
     fn outgoing(&self) -> Result<Vec<(OutKey, OutEntry)>, TableError> {
-        let rows = self.pairs_out.iter().map(|row| row.map(|(key, entry)| (key.0, entry.0)));
-        rows.collect::<Result<_, _>>().map_err(failed("read", map::PAIRS_OUT))
+        let rows = self
+            .pairs_out
+            .iter()
+            .map(|row| row.map(|(key, entry)| (key.0, entry.0)));
+        rows.collect::<Result<_, _>>()
+            .map_err(failed("read", map::PAIRS_OUT))
     }
 
     fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError> {
@@ -117,9 +132,12 @@ impl Tables for Maps {
 
     fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError> {
         self.settle(map::TAPS)?;
-        // May replace what an agent before this one wrote.
-        self.unsettled.insert(map::TAPS);
-        self.taps.insert(tap, Pod(entry), 0).map_err(failed("write", map::TAPS))
+        if self.taps.get(&tap, 0).is_ok() {
+            self.unsettled.insert(map::TAPS);
+        }
+        self.taps
+            .insert(tap, Pod(entry), 0)
+            .map_err(failed("write", map::TAPS))
     }
 
     fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError> {
@@ -177,13 +195,18 @@ impl Tables for Maps {
             dst_vm: claims.destination_vm.into_bytes(),
         };
         // The way before the pair, so that its first packet finds one. Written only when it has changed.
-        if self.next_hops.get(&dst_host, 0).ok() != Some(Pod(hop)) {
-            self.unsettled.insert(map::NEXT_HOPS);
+        let known = self.next_hops.get(&dst_host, 0).ok();
+        if known != Some(Pod(hop)) {
+            if known.is_some() {
+                self.unsettled.insert(map::NEXT_HOPS);
+            }
             let written = self.next_hops.insert(dst_host, Pod(hop), 0);
             written.map_err(failed("write", map::NEXT_HOPS))?;
         }
-        // May replace the pair's entry from an older token.
-        self.unsettled.insert(map::PAIRS_OUT);
+        // The pair's entry from an older token.
+        if self.pairs_out.get(&Pod(key), 0).is_ok() {
+            self.unsettled.insert(map::PAIRS_OUT);
+        }
         let written = self.pairs_out.insert(Pod(key), Pod(entry), 0);
         written.map_err(failed("write", map::PAIRS_OUT))?;
         Ok((key, entry))
@@ -235,7 +258,9 @@ impl Tables for Maps {
     }
 
     fn set_lease(&mut self, end: BootTime) -> Result<(), TableError> {
-        self.lease.set(0, end.nanos(), 0).map_err(failed("write", map::LEASE))
+        self.lease
+            .set(0, end.nanos(), 0)
+            .map_err(failed("write", map::LEASE))
     }
 
     fn clear_slot(&mut self, slot: u32) -> Result<(), TableError> {
@@ -258,8 +283,8 @@ impl Tables for Maps {
                 .set(count_index(slot, direction), none, 0)
                 .map_err(failed("clear", map::PASSED))?;
             for reason in pairgate_abi::DROP_REASONS {
-                let none = PerCpuValues::try_from(vec![0_u64; cpus])
-                    .map_err(|error| zeros(map::DROPS)(&error))?;
+                let none =
+                    PerCpuValues::try_from(vec![0_u64; cpus]).map_err(|error| zeros(map::DROPS)(&error))?;
                 self.drops
                     .set(drop_index(slot, direction, *reason), none, 0)
                     .map_err(failed("clear", map::DROPS))?;

@@ -19,6 +19,8 @@
 mod attach;
 mod kernel;
 mod load;
+#[cfg(debug_assertions)]
+mod log;
 pub mod maps;
 mod open;
 mod pins;

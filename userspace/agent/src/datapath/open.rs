@@ -6,7 +6,9 @@ use pairgate_abi::{Budget, Count, Handle, InEntry, NextHop, OutEntry, OutKey, Ta
 
 /// A map could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open the map {map}: {source}; if it was pinned by another build, stop the agent and remove the pins")]
+#[error(
+    "cannot open the map {map}: {source}; if it was pinned by another build, stop the agent and remove the pins"
+)]
 pub struct OpenError {
     /// Its name in the contract.
     pub map: &'static str,
@@ -23,7 +25,10 @@ impl Pins {
         MapData::from_pin(self.map(name))
             .and_then(Map::from_map_data)
             .and_then(M::try_from)
-            .map_err(|source| OpenError { map: name, source: Box::new(source) })
+            .map_err(|source| OpenError {
+                map: name,
+                source: Box::new(source),
+            })
     }
 
     /// Opens every map once, which compares its kind and the sizes of key and value with the contract.

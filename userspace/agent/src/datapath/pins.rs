@@ -15,13 +15,18 @@ pub struct Pins {
 impl Pins {
     /// The pins under an agent's pin directory; nothing is made or opened yet.
     pub fn under(pin_dir: &Path) -> Self {
-        Self { directory: pin_dir.join(format!("v{ABI_VERSION}")) }
+        Self {
+            directory: pin_dir.join(format!("v{ABI_VERSION}")),
+        }
     }
 
     /// Makes the directory, readable by nobody but its owner.
     pub fn create(&self) -> io::Result<()> {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.directory)?;
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))
     }
 
@@ -38,7 +43,8 @@ impl Pins {
     /// Pin of the link that holds `program` to an interface. Named by index: names may hold dots, which
     /// this file system refuses, and may be given to another interface.
     pub fn link(&self, interface: u32, program: Program) -> PathBuf {
-        self.directory.join(format!("link-{interface}-{}", program.name()))
+        self.directory
+            .join(format!("link-{interface}-{}", program.name()))
     }
 
     /// Every pinned link.
@@ -51,8 +57,10 @@ impl Pins {
         let mut links = Vec::new();
         for entry in entries {
             let name = entry?.file_name();
-            let Some((index, program)) =
-                name.to_str().and_then(|name| name.strip_prefix("link-")).and_then(|rest| rest.split_once('-'))
+            let Some((index, program)) = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("link-"))
+                .and_then(|rest| rest.split_once('-'))
             else {
                 continue;
             };

@@ -51,7 +51,9 @@ pub fn running_layout() -> Result<SkbLayout, LayoutError> {
 
 fn layout(bytes: &[u8]) -> Result<SkbLayout, LayoutError> {
     let types = Types::read(bytes)?;
-    let sk_buff = types.structure("sk_buff").ok_or(LayoutError::Field { field: "(no such struct)" })?;
+    let sk_buff = types.structure("sk_buff").ok_or(LayoutError::Field {
+        field: "(no such struct)",
+    })?;
     let whole = |field| match types.field(sk_buff, field, 0, DEPTH) {
         Some(Place { bit, bits: None }) if bit % 8 == 0 => Ok(bit / 8),
         Some(_) | None => Err(LayoutError::Field { field }),
@@ -117,14 +119,21 @@ impl<'a> Types<'a> {
             let kind = info >> 24 & 0x1f;
             let length = items_length(kind, (info & 0xffff) as usize).ok_or(damaged("kind of type"))?;
             let items = rest.get(12..12 + length).ok_or(damaged("items of a type"))?;
-            types.push(Type { name, kind, bit_sizes: info >> 31 == 1, items });
+            types.push(Type {
+                name,
+                kind,
+                bit_sizes: info >> 31 == 1,
+                items,
+            });
             rest = rest.get(12 + length..).unwrap_or_default();
         }
         Ok(Self { types, strings })
     }
 
     fn structure(&self, name: &str) -> Option<&Type<'a>> {
-        self.types.iter().find(|found| found.kind == KIND_STRUCT && self.is_named(found.name, name))
+        self.types
+            .iter()
+            .find(|found| found.kind == KIND_STRUCT && self.is_named(found.name, name))
     }
 
     /// The field's place in `within`, which starts `base` bits into the structure; also found in what
@@ -132,13 +141,21 @@ impl<'a> Types<'a> {
     fn field(&self, within: &Type<'a>, name: &str, base: u32, depth: usize) -> Option<Place> {
         for member in within.items.chunks_exact(12) {
             let (member_name, number, offset) = (word(member, 0)?, word(member, 4)?, word(member, 8)?);
-            let (offset, size) =
-                if within.bit_sizes { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
+            let (offset, size) = if within.bit_sizes {
+                (offset & 0xff_ffff, offset >> 24)
+            } else {
+                (offset, 0)
+            };
             let bit = base.checked_add(offset)?;
             if self.is_named(member_name, name) {
-                return Some(Place { bit, bits: (size != 0).then_some(size) });
+                return Some(Place {
+                    bit,
+                    bits: (size != 0).then_some(size),
+                });
             }
-            let inside = (number as usize).checked_sub(1).and_then(|index| self.types.get(index));
+            let inside = (number as usize)
+                .checked_sub(1)
+                .and_then(|index| self.types.get(index));
             if let Some(inside) = inside
                 && depth > 0
                 && self.is_named(member_name, "")
@@ -201,7 +218,8 @@ mod tests {
         }
 
         fn words(&mut self, words: &[u32]) {
-            self.types.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+            self.types
+                .extend(words.iter().flat_map(|word| word.to_le_bytes()));
         }
 
         fn composite(&mut self, kind: u32, name: &str, members: &[(&str, u32, u32)]) {
@@ -216,7 +234,11 @@ mod tests {
         fn finish(self) -> Vec<u8> {
             let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
             let mut bytes = vec![0x9f, 0xeb, 1, 0];
-            bytes.extend([24, 0, types, types, strings].iter().flat_map(|word: &u32| word.to_le_bytes()));
+            bytes.extend(
+                [24, 0, types, types, strings]
+                    .iter()
+                    .flat_map(|word: &u32| word.to_le_bytes()),
+            );
             bytes.extend(self.types);
             bytes.extend(self.strings);
             bytes
@@ -224,12 +246,19 @@ mod tests {
     }
 
     fn small_kernel(ip_summed: u32) -> Vec<u8> {
-        let mut writer = Writer { types: Vec::new(), strings: vec![0] };
+        let mut writer = Writer {
+            types: Vec::new(),
+            strings: vec![0],
+        };
         writer.words(&[0, 1 << 24, 4, 32]); // 1: an integer
         writer.words(&[0, 2 << 24, 1]); // 2: a pointer
         writer.composite(KIND_STRUCT, "", &[("csum_start", 1, 0), ("csum_offset", 1, 16)]); // 3
         writer.composite(KIND_UNION, "", &[("csum", 1, 0), ("", 3, 0)]); // 4
-        writer.composite(KIND_STRUCT, "", &[("pkt_type", 1, 3 << 24), ("ip_summed", 1, ip_summed)]); // 5
+        writer.composite(
+            KIND_STRUCT,
+            "",
+            &[("pkt_type", 1, 3 << 24), ("ip_summed", 1, ip_summed)],
+        ); // 5
         writer.composite(
             KIND_STRUCT,
             "sk_buff",
@@ -241,15 +270,27 @@ mod tests {
     #[test]
     fn fields_are_found_inside_nameless_members() {
         let found = layout(&small_kernel(2 << 24 | 5)).unwrap();
-        let expected = SkbLayout { ip_summed: 8, ip_summed_shift: 5, head: 24, data: 32, csum_start: 16 };
-        assert_eq!(found, expected, "a wrong offset would read another field as the checksum state");
+        let expected = SkbLayout {
+            ip_summed: 8,
+            ip_summed_shift: 5,
+            head: 24,
+            data: 32,
+            csum_start: 16,
+        };
+        assert_eq!(
+            found, expected,
+            "a wrong offset would read another field as the checksum state"
+        );
     }
 
     #[test]
     fn a_checksum_state_of_another_shape_is_refused() {
         for odd in [5, 3 << 24 | 5, 2 << 24 | 7] {
             assert!(
-                matches!(layout(&small_kernel(odd)), Err(LayoutError::Field { field: "ip_summed" })),
+                matches!(
+                    layout(&small_kernel(odd)),
+                    Err(LayoutError::Field { field: "ip_summed" })
+                ),
                 "a field that is not two bits in one byte must not be read as if it were: {odd:#x}"
             );
         }
@@ -259,7 +300,10 @@ mod tests {
     fn no_truncation_and_no_flipped_byte_panics() {
         let whole = small_kernel(2 << 24 | 5);
         for end in 0..whole.len() {
-            assert!(layout(&whole[..end]).is_err(), "a cut description was taken for a whole one at {end}");
+            assert!(
+                layout(&whole[..end]).is_err(),
+                "a cut description was taken for a whole one at {end}"
+            );
         }
         for at in 0..whole.len() {
             for bit in 0..8 {
@@ -273,7 +317,11 @@ mod tests {
     #[test]
     fn the_running_kernel_has_a_plausible_layout() {
         let found = running_layout().expect("this kernel must publish its types, the agent needs them");
-        assert_eq!(found.data, found.head + 8, "head and data have been neighbours since 2.6: {found:?}");
+        assert_eq!(
+            found.data,
+            found.head + 8,
+            "head and data have been neighbours since 2.6: {found:?}"
+        );
         assert!(found.ip_summed < 1024 && found.ip_summed_shift <= 6, "{found:?}");
     }
 }

@@ -72,13 +72,14 @@ pub(crate) fn run(place: &Place, json: Option<&Path>) -> Result<()> {
     programs::build_as_root(place)?;
     let start = Instant::now();
     let (prefix, state_dir) = (Prefix::demo(), place.target.join("demo"));
-    interrupt::take_down_on_signal(&prefix, &state_dir)?;
+    interrupt::heed()?;
     eprintln!("==> a laboratory for the demo (usually 10 s)");
     let programs = Programs::in_folder(&place.programs());
     let say = &mut |step: &str| eprintln!("    {step}");
     let lab = Lab::start(prefix, &state_dir, Wishes::default(), programs, say)?;
     let mut lines = Vec::new();
     for (title, show) in PARTS {
+        interrupt::go_on()?;
         println!("\n-- {title}");
         match show(&lab) {
             Ok(shown) => lines.extend(shown),

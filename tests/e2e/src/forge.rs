@@ -1,7 +1,11 @@
 //! Frames that no honest guest sends. Each carries a mark by which it is known wherever it turns up.
 
-use etherparse::{ArpHardwareId, ArpOperation, ArpPacket, EtherType, PacketBuilder};
-use pairgate_lab::plan::GATEWAY_MAC;
+use anyhow::Result;
+use etherparse::PacketBuilder;
+use pairgate_lab::{
+    plan::GATEWAY_MAC,
+    probe::forge::{self, Ends},
+};
 use std::net::Ipv4Addr;
 
 /// The payload of every forged frame.
@@ -28,23 +32,20 @@ impl Forge {
     }
 
     /// A UDP datagram.
-    pub fn udp(&self) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2(self.mac, self.to_mac)
-            .ipv4(self.address.octets(), self.to.octets(), 64)
-            .udp(4000, 4000);
-        written(|frame| builder.write(frame, MARK))
+    pub fn udp(&self) -> Result<Vec<u8>> {
+        forge::udp(self.ends(), (4000, 4000), MARK)
     }
 
     /// The same behind a VLAN tag in the bytes.
-    pub fn tagged(&self) -> Vec<u8> {
-        let mut frame = self.udp();
+    pub fn tagged(&self) -> Result<Vec<u8>> {
+        let mut frame = self.udp()?;
         frame.splice(12..12, [0x81, 0x00, 0x00, 0x05]);
-        frame
+        Ok(frame)
     }
 
     /// The first part of a fragmented datagram.
-    pub fn fragment(&self) -> Vec<u8> {
-        let mut frame = self.udp();
+    pub fn fragment(&self) -> Result<Vec<u8>> {
+        let mut frame = self.udp()?;
         frame[20] = 0x20;
         // The header's checksum again: one's complement of the sum of its words.
         frame[24..26].fill(0);
@@ -54,39 +55,24 @@ impl Forge {
             .sum();
         let sum = !(((sum >> 16) + (sum & 0xffff)) as u16);
         frame[24..26].copy_from_slice(&sum.to_be_bytes());
-        frame
+        Ok(frame)
     }
 
     /// An IPv6 datagram between made-up addresses.
-    pub fn ipv6(&self) -> Vec<u8> {
+    pub fn ipv6(&self) -> Result<Vec<u8>> {
         let builder = PacketBuilder::ethernet2(self.mac, self.to_mac)
             .ipv6([0xfd; 16], [0xfc; 16], 64)
             .udp(4000, 4000);
-        written(|frame| builder.write(frame, MARK))
+        let mut frame = Vec::new();
+        builder.write(&mut frame, MARK)?;
+        Ok(frame)
     }
 
     /// An ARP reply that says `address` lives at `mac`, with the mark in the padding.
-    pub fn arp_reply(&self) -> Vec<u8> {
-        let packet = ArpPacket::new(
-            ArpHardwareId::ETHERNET,
-            EtherType::IPV4,
-            ArpOperation::REPLY,
-            &self.mac,
-            &self.address.octets(),
-            &[0xff; 6],
-            &self.to.octets(),
-        );
-        let mut frame = Vec::new();
-        frame.extend(self.to_mac);
-        frame.extend(self.mac);
-        frame.extend([0x08, 0x06]);
-        frame.extend(
-            packet
-                .map(|packet| packet.to_bytes().to_vec())
-                .unwrap_or_default(),
-        );
+    pub fn arp_reply(&self) -> Result<Vec<u8>> {
+        let mut frame = forge::arp_claim(self.ends(), self.address)?;
         frame.extend(MARK);
-        frame
+        Ok(frame)
     }
 
     /// A frame of a protocol that pairs do not carry.
@@ -99,13 +85,13 @@ impl Forge {
         frame.resize(60, 0);
         frame
     }
-}
 
-fn written<E: std::fmt::Debug>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Vec<u8> {
-    let mut frame = Vec::new();
-    match write(&mut frame) {
-        Ok(()) => frame,
-        // A vector takes everything, so only a mistake in this file leads here; an empty frame fails its test.
-        Err(_) => Vec::new(),
+    fn ends(&self) -> Ends {
+        Ends {
+            source_mac: self.mac,
+            destination_mac: self.to_mac,
+            source: self.address,
+            destination: self.to,
+        }
     }
 }

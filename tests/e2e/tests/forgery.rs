@@ -37,7 +37,11 @@ fn a_lying_guest_is_heard_by_nobody() {
         .unwrap()
         .unwrap();
     let lies = [
-        ("another's MAC", "spoofed_mac", Forge { mac: db1, ..honest }.udp()),
+        (
+            "another's MAC",
+            "spoofed_mac",
+            Forge { mac: db1, ..honest }.udp().unwrap(),
+        ),
         (
             "another's address",
             "spoofed_address",
@@ -45,7 +49,8 @@ fn a_lying_guest_is_heard_by_nobody() {
                 address: DB2,
                 ..honest
             }
-            .udp(),
+            .udp()
+            .unwrap(),
         ),
         (
             "another's MAC and address",
@@ -55,7 +60,8 @@ fn a_lying_guest_is_heard_by_nobody() {
                 address: DB1,
                 ..honest
             }
-            .udp(),
+            .udp()
+            .unwrap(),
         ),
         (
             "a claim to another's address",
@@ -64,7 +70,8 @@ fn a_lying_guest_is_heard_by_nobody() {
                 address: DB1,
                 ..honest
             }
-            .arp_reply(),
+            .arp_reply()
+            .unwrap(),
         ),
         (
             "a claim in another's name",
@@ -74,11 +81,12 @@ fn a_lying_guest_is_heard_by_nobody() {
                 address: DB1,
                 ..honest
             }
-            .arp_reply(),
+            .arp_reply()
+            .unwrap(),
         ),
-        ("a VLAN tag", "vlan", honest.tagged()),
-        ("IPv6", "ethertype", honest.ipv6()),
-        ("a fragment", "fragment", honest.fragment()),
+        ("a VLAN tag", "vlan", honest.tagged().unwrap()),
+        ("IPv6", "ethertype", honest.ipv6().unwrap()),
+        ("a fragment", "fragment", honest.fragment().unwrap()),
         ("another protocol", "ethertype", honest.lldp()),
         (
             "a broadcast",
@@ -88,7 +96,8 @@ fn a_lying_guest_is_heard_by_nobody() {
                 to_mac: [0xff; 6],
                 ..honest
             }
-            .udp(),
+            .udp()
+            .unwrap(),
         ),
         (
             "another MAC than the gateway's",
@@ -97,12 +106,13 @@ fn a_lying_guest_is_heard_by_nobody() {
                 to_mac: db1,
                 ..honest
             }
-            .udp(),
+            .udp()
+            .unwrap(),
         ),
         (
             "a frame cut off in its header",
             "too_short",
-            honest.udp()[..30].to_vec(),
+            honest.udp().unwrap()[..30].to_vec(),
         ),
     ];
     for (what, reason, frame) in lies {
@@ -114,7 +124,7 @@ fn a_lying_guest_is_heard_by_nobody() {
         assert!(counted.is_ok(), "{what}: {counted:?}");
     }
     // What the honest guest sends by the same way arrives, so the watchers do see.
-    sender.send(&honest.udp()).unwrap();
+    sender.send(&honest.udp().unwrap()).unwrap();
     assert!(
         watchers[0].1.wait_for(1, PATIENCE),
         "not even an honest frame arrived"

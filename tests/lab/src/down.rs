@@ -26,9 +26,7 @@ pub(crate) fn clear(prefix: &Prefix, state_dir: &Path, keep_logs: bool) -> Resul
     let mut state_dirs = vec![state_dir];
     state_dirs.extend(record::owner(prefix).filter(|owner| *owner != state_dirs[0]));
     for state_dir in &state_dirs {
-        for process in record::processes(state_dir) {
-            process.stop()?;
-        }
+        process::stop_all(&record::processes(state_dir))?;
     }
     let namespaces: Vec<_> = netns::names()
         .into_iter()

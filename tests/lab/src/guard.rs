@@ -11,7 +11,7 @@ use crate::process::Record;
 use crate::programs::Programs;
 use crate::record::{self, Wishes};
 use crate::watch::Watch;
-use crate::{down, up};
+use crate::{down, interrupt, up};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -41,10 +41,14 @@ impl Lab {
         let plan = match up::up_locked(&lock, &prefix, state_dir, wishes, &programs, say) {
             Ok(plan) => plan,
             Err(error) => {
-                // The logs say why.
-                let cleared = down::clear(&prefix, state_dir, true);
+                // The logs say why; of an interruption there is nothing to say.
+                let interrupted = interrupt::go_on().is_err();
+                let cleared = down::clear(&prefix, state_dir, !interrupted);
                 lock.remove();
                 watch.end();
+                if interrupted {
+                    return Err(error);
+                }
                 let kept = format!(
                     "the laboratory did not come up; its logs are in {}",
                     state_dir.display()

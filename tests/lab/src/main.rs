@@ -4,11 +4,15 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use nix::sched::{CloneFlags, setns};
 use pairgate_lab::cable::{self, Cable, End};
+use pairgate_lab::guard::Lab;
 use pairgate_lab::netns::Netns;
 use pairgate_lab::plan::Prefix;
-use pairgate_lab::watch;
+use pairgate_lab::programs::Programs;
+use pairgate_lab::record::Wishes;
+use pairgate_lab::{up, watch};
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -42,6 +46,22 @@ enum Job {
         netns: String,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
+    },
+    /// Bring a laboratory up and leave it, as `cargo xtask lab up` does.
+    #[command(hide = true)]
+    Up {
+        #[arg(long)]
+        prefix: String,
+        #[arg(long)]
+        state_dir: PathBuf,
+    },
+    /// Hold a laboratory until standard input closes, as a test does.
+    #[command(hide = true)]
+    Hold {
+        #[arg(long)]
+        prefix: String,
+        #[arg(long)]
+        state_dir: PathBuf,
     },
     /// Take a laboratory down when standard input closes.
     #[command(hide = true)]
@@ -94,6 +114,22 @@ fn run(job: Job) -> Result<()> {
             // Only comes back if it failed.
             Err(Command::new(program).args(arguments).exec())
                 .with_context(|| format!("cannot run {}", program.display()))
+        }
+        Job::Up { prefix, state_dir } => {
+            let (prefix, programs) = (Prefix::new(&prefix)?, Programs::beside_this_one()?);
+            let say = &mut |step: &str| println!("{step}");
+            up::up(&prefix, &state_dir, Wishes::default(), &programs, say).map(|_| println!("up"))
+        }
+        Job::Hold { prefix, state_dir } => {
+            let (prefix, programs) = (Prefix::new(&prefix)?, Programs::beside_this_one()?);
+            let say = &mut |step: &str| println!("{step}");
+            let held = Lab::start(prefix, &state_dir, Wishes::default(), programs, say)?;
+            println!("up");
+            std::io::stdin()
+                .read_to_end(&mut Vec::new())
+                .context("cannot wait for the end of standard input")?;
+            drop(held);
+            Ok(())
         }
         Job::Watch { prefix, state_dir } => watch::run(&Prefix::new(&prefix)?, &state_dir),
     }

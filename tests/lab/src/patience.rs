@@ -1,5 +1,6 @@
-//! Waiting for something that gives no sign: asks again and again, until a deadline.
+//! Waiting for something that gives no sign: asks again and again, until a deadline or an interruption.
 
+use crate::interrupt;
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ pub fn until<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Result<Opt
         if let Some(answer) = ask()? {
             return Ok(answer);
         }
+        interrupt::go_on()?;
         if Instant::now() >= end {
             bail!("waited {:.1} s in vain: {what}", limit.as_secs_f64());
         }

@@ -77,15 +77,7 @@ impl Record {
 
     /// Asks it to end and waits; kills it if it does not.
     pub fn stop(&self) -> Result<()> {
-        let Some(held) = self.hold()? else {
-            return Ok(());
-        };
-        held.signal(Signal::SIGTERM)?;
-        if !held.ended_within(POLITE)? {
-            held.signal(Signal::SIGKILL)?;
-            held.ended_within(POLITE)?;
-        }
-        Ok(())
+        stop_all(std::slice::from_ref(self))
     }
 
     /// Kills it without warning and waits until it is gone.
@@ -116,25 +108,36 @@ impl Record {
     }
 }
 
+/// Asks all of these to end, waits for all together, and kills those that do not.
+pub fn stop_all(records: &[Record]) -> Result<()> {
+    let held: Vec<_> = records.iter().map(Record::hold).collect::<Result<_>>()?;
+    end_all(&held.into_iter().flatten().collect::<Vec<_>>())
+}
+
 /// Ends every process whose network namespace is one of these: politely, then not.
 pub fn end_all_in(namespaces: &[u64]) -> Result<()> {
-    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        let held: Vec<_> = in_namespaces(namespaces)
-            .into_iter()
-            .map(Held::open)
-            .collect::<Result<_>>()?;
-        let held: Vec<_> = held.into_iter().flatten().collect();
-        for process in &held {
-            process.signal(signal)?;
-        }
-        let end = Instant::now() + POLITE;
-        for process in &held {
-            process.ended_within(end.saturating_duration_since(Instant::now()))?;
-        }
-    }
+    let held: Vec<_> = in_namespaces(namespaces)
+        .into_iter()
+        .map(Held::open)
+        .collect::<Result<_>>()?;
+    end_all(&held.into_iter().flatten().collect::<Vec<_>>())?;
+    // They may have had time to start others.
     let left = in_namespaces(namespaces);
     if !left.is_empty() {
         bail!("these processes do not die: {left:?}");
+    }
+    Ok(())
+}
+
+fn end_all(processes: &[Held]) -> Result<()> {
+    for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+        for process in processes {
+            process.signal(signal)?;
+        }
+        let end = Instant::now() + POLITE;
+        for process in processes {
+            process.ended_within(end.saturating_duration_since(Instant::now()))?;
+        }
     }
     Ok(())
 }

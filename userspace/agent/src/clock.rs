@@ -108,9 +108,7 @@ impl RegistryClock {
     /// time. None before the registry's first answer: without registry time nothing can be given a deadline.
     pub fn deadline(&self, unix_secs: u64) -> Option<BootTime> {
         let boot_ns = i128::from(unix_secs) * NANOS_PER_SEC - i128::from(self.ahead()?);
-        Some(BootTime(
-            u64::try_from(boot_ns.max(0)).unwrap_or(u64::MAX),
-        ))
+        Some(BootTime(u64::try_from(boot_ns.max(0)).unwrap_or(u64::MAX)))
     }
 
     fn ahead(&self) -> Option<i64> {
@@ -149,7 +147,10 @@ mod tests {
         let before = BootTime::now();
         assert!(before > BootTime::ZERO && BootTime::now() >= before);
         assert_eq!(before.until(BootTime::ZERO), Duration::ZERO);
-        assert_eq!(before.until(before.after(Duration::from_secs(1))), Duration::from_secs(1));
+        assert_eq!(
+            before.until(before.after(Duration::from_secs(1))),
+            Duration::from_secs(1)
+        );
     }
 
     proptest! {

@@ -4,6 +4,7 @@
 //! dies in between asks again with the same key and gets the same certificate. `host.pem` is written last:
 //! where it exists everything else does.
 
+use crate::answer;
 use pairgate_api::{
     grpc::{EnrolRequest, EnrolResponse, registry_client::RegistryClient},
     routes::Role,
@@ -69,7 +70,7 @@ pub enum EnrolError {
     Credentials(#[from] CredentialError),
     #[error("a key or request could not be made: {0}")]
     Request(#[from] rcgen::Error),
-    #[error("the registry refused to enrol host {host}: {} ({:?})", status.message(), status.code())]
+    #[error("the registry refused to enrol host {host}: {}", answer::text(status))]
     Refused { host: String, status: Box<Status> },
     #[error("the certificate from the registry is not usable: {0}")]
     Wrong(&'static str),
@@ -114,12 +115,7 @@ pub async fn identity(
     Ok(Enrolled { credentials, record })
 }
 
-async fn enrol(
-    state_dir: &Path,
-    host: &str,
-    registry: &str,
-    zero: &ZeroFiles,
-) -> Result<(), EnrolError> {
+async fn enrol(state_dir: &Path, host: &str, registry: &str, zero: &ZeroFiles) -> Result<(), EnrolError> {
     let zero = Credentials::load(&zero.authority, &zero.certificate, &zero.key)?;
     let installation = zero.identity().installation;
     let expect = Expect {
@@ -138,7 +134,7 @@ async fn enrol(
         match client.enrol(request.clone()).await {
             Ok(answer) => break answer.into_inner(),
             Err(status) if status.code() == Code::Unavailable => {
-                tracing::warn!(%registry, why = %status, "the registry cannot be reached to enrol, will be tried again");
+                tracing::warn!(%registry, why = %answer::text(&status), "the registry cannot be reached to enrol, will be tried again");
                 let jitter = rand::rng().random_range(0.5..1.5);
                 tokio::time::sleep(RETRY.mul_f64(jitter)).await;
             }
@@ -259,7 +255,9 @@ mod tests {
     #[tokio::test]
     async fn without_a_certificate_or_a_way_to_get_one_it_says_what_is_missing() {
         let directory = tempfile::tempdir().unwrap();
-        let error = identity(directory.path(), "h1", "127.0.0.1:1", None).await.unwrap_err();
+        let error = identity(directory.path(), "h1", "127.0.0.1:1", None)
+            .await
+            .unwrap_err();
         assert!(matches!(error, EnrolError::NoZero(_)));
         assert!(error.to_string().contains("--zero-cert"));
     }

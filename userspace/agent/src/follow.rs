@@ -4,7 +4,7 @@
 //! have lost. When the registry is gone the kernel goes on by what it has: every pair runs to its deadline,
 //! all of them to the lease, and nothing new opens.
 
-use crate::{goal::Goal, keeper::KeeperHandle};
+use crate::{answer, goal::Goal, keeper::KeeperHandle};
 use pairgate_api::grpc::{self, registry_client::RegistryClient, report};
 use rand::Rng;
 use std::{sync::Arc, time::Duration};
@@ -56,7 +56,9 @@ pub async fn run(
         if followed.connected.send_replace(false) {
             pause = FIRST_PAUSE;
         }
-        let jittered = pause.mul_f64(rand::rng().random_range(0.5..1.5)).min(LONGEST_PAUSE);
+        let jittered = pause
+            .mul_f64(rand::rng().random_range(0.5..1.5))
+            .min(LONGEST_PAUSE);
         tracing::warn!(%why, retry_ms = jittered.as_millis(), "the registry is not followed");
         tokio::select! {
             () = stop.cancelled() => return,
@@ -69,7 +71,7 @@ pub async fn run(
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
-    #[error("{0}")]
+    #[error("{}", answer::text(.0))]
     Status(#[from] Status),
     #[error("the registry did not take up the stream within {} seconds", OPEN_LIMIT.as_secs())]
     Slow,

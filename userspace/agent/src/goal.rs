@@ -77,7 +77,9 @@ impl Tombstones {
 /// Why a whole goal state cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GoalError {
-    #[error("tombstone {index} of revision {revision} cannot be read; is the registry newer than this agent?")]
+    #[error(
+        "tombstone {index} of revision {revision} cannot be read; is the registry newer than this agent?"
+    )]
     Tombstone { index: usize, revision: u64 },
     #[error("revision {revision} names VM {vm} twice")]
     Twice { vm: Uuid, revision: u64 },

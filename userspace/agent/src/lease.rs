@@ -5,6 +5,7 @@
 //! answer also tells the registry's time.
 
 use crate::{
+    answer,
     clock::{BootTime, RegistryClock},
     keeper::KeeperHandle,
 };
@@ -29,7 +30,7 @@ const LONGEST_LEASE: Duration = Duration::from_secs(86_400);
 /// Why there is no new lease.
 #[derive(Debug, thiserror::Error)]
 enum RenewError {
-    #[error("{0}")]
+    #[error("{}", answer::text(.0))]
     Status(#[from] Status),
     #[error("no answer within {} seconds", ANSWER_LIMIT.as_secs())]
     Slow,

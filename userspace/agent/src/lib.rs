@@ -16,6 +16,7 @@
 //! See `docs/agent.md` for files, sockets, metrics and the life of a pair.
 
 pub mod admit;
+pub mod answer;
 pub mod args;
 pub mod clock;
 pub mod datapath;

@@ -35,7 +35,10 @@ pub struct Local {
 
 /// Opens the socket. It appears under its name with its final rights, or not at all.
 pub fn listen(run_dir: &Path) -> io::Result<UnixListener> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(run_dir)?;
     let (new, name) = (run_dir.join("agent.sock.new"), run_dir.join("agent.sock"));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

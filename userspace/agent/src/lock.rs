@@ -47,9 +47,12 @@ impl Locks {
     /// Takes the name first: until that is ours nothing is made or opened.
     pub fn take(state_dir: &Path, pin_dir: &Path) -> Result<Self, LockError> {
         let name = SocketAddr::from_abstract_name(NAME).map_err(LockError::Name)?;
-        let name = UnixListener::bind_addr(&name).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => LockError::Namespace,
-            _ => LockError::Name(error),
+        let name = UnixListener::bind_addr(&name).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                LockError::Namespace
+            } else {
+                LockError::Name(error)
+            }
         })?;
         make_private(state_dir)?;
         make_private(pin_dir)?;
@@ -63,7 +66,10 @@ impl Locks {
 }
 
 fn make_private(directory: &Path) -> Result<(), LockError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
     made.map_err(|source| LockError::Io {
         path: directory.to_owned(),
         source,
@@ -82,9 +88,12 @@ fn lock(directory: &Path, path: &Path, create: bool) -> Result<Flock<File>, Lock
         .mode(0o600)
         .open(path)
         .map_err(failed)?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| match error {
-        nix::errno::Errno::EWOULDBLOCK => LockError::Directory(directory.to_owned()),
-        error => failed(error.into()),
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| {
+        if error == nix::errno::Errno::EWOULDBLOCK {
+            LockError::Directory(directory.to_owned())
+        } else {
+            failed(error.into())
+        }
     })
 }
 

@@ -43,12 +43,18 @@ impl Metrics {
     /// Every result is there from the start, at 0: what has never happened must not look like what is not
     /// measured.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let mints = Opts::new("pairgate_mints_total", "Requests to the registry for a token, by result");
+        let mints = Opts::new(
+            "pairgate_mints_total",
+            "Requests to the registry for a token, by result",
+        );
         let mints = IntCounterVec::new(mints, &["result"])?;
         for word in MintError::WORDS {
             mints.with_label_values(&[word]);
         }
-        let offers = Opts::new("pairgate_offers_total", "Offers to and from other hosts, by result");
+        let offers = Opts::new(
+            "pairgate_offers_total",
+            "Offers to and from other hosts, by result",
+        );
         let offers = IntCounterVec::new(offers, &["side", "result"])?;
         for word in OfferError::WORDS {
             offers.with_label_values(&["sent", word]);
@@ -141,7 +147,10 @@ impl Families {
         let bytes = Opts::new("pairgate_bytes_total", "Bytes of packets that passed");
         let pairs = Opts::new("pairgate_pairs", "Pair entries in the kernel");
         let taps = Opts::new("pairgate_taps", "Taps of this host's guests");
-        let build = Opts::new("pairgate_build_info", "Version of the agent and of its kernel contract");
+        let build = Opts::new(
+            "pairgate_build_info",
+            "Version of the agent and of its kernel contract",
+        );
         Ok(Self {
             packets: IntCounterVec::new(packets, &["verdict", "reason", "direction"])?,
             bytes: IntCounterVec::new(bytes, &["direction"])?,
@@ -183,7 +192,9 @@ impl Families {
         for (direction, count) in counts.passed() {
             let labels = ["pass", "", direction.word()];
             self.packets.with_label_values(&labels).inc_by(count.packets);
-            self.bytes.with_label_values(&[direction.word()]).inc_by(count.bytes);
+            self.bytes
+                .with_label_values(&[direction.word()])
+                .inc_by(count.bytes);
         }
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.pairs
@@ -192,7 +203,11 @@ impl Families {
         self.pairs
             .with_label_values(&["out"])
             .set(number(view.counts.outgoing()));
-        let guarded = view.guests.values().filter(|guest| guest.state == "guarded").count();
+        let guarded = view
+            .guests
+            .values()
+            .filter(|guest| guest.state == "guarded")
+            .count();
         self.taps.with_label_values(&["guarded"]).set(number(guarded));
         self.taps
             .with_label_values(&["failed"])
@@ -249,7 +264,11 @@ impl Collector for FromKernel {
         let view = self.keeper.view();
         let counts = sum(&self.totals, &view);
         families.fill(&counts, &view, *self.connected.borrow(), BootTime::now());
-        families.all().iter().flat_map(|family| family.collect()).collect()
+        families
+            .all()
+            .iter()
+            .flat_map(|family| family.collect())
+            .collect()
     }
 }
 
@@ -260,7 +279,11 @@ mod tests {
 
     fn text(families: &Families) -> String {
         let mut text = Vec::new();
-        let collected: Vec<_> = families.all().iter().flat_map(|family| family.collect()).collect();
+        let collected: Vec<_> = families
+            .all()
+            .iter()
+            .flat_map(|family| family.collect())
+            .collect();
         TextEncoder::new().encode(&collected, &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }

@@ -99,7 +99,8 @@ impl Net {
     }
 
     pub async fn set_up(&self, index: u32) -> Result<(), NetError> {
-        self.set(index, "bring up interface", LinkMessageBuilder::up).await
+        self.set(index, "bring up interface", LinkMessageBuilder::up)
+            .await
     }
 
     async fn set(
@@ -188,7 +189,10 @@ fn is_gone(error: &rtnetlink::Error) -> bool {
     false
 }
 
-fn failed(verb: &'static str, what: &(impl std::fmt::Display + ?Sized)) -> impl FnOnce(rtnetlink::Error) -> NetError {
+fn failed(
+    verb: &'static str,
+    what: &(impl std::fmt::Display + ?Sized),
+) -> impl FnOnce(rtnetlink::Error) -> NetError {
     let what = what.to_string();
     move |error| NetError {
         verb,

@@ -52,7 +52,11 @@ fn owner(port: u16) -> Option<String> {
         .find_map(|list| inode_of(&fs::read_to_string(list).ok()?, port))?;
     let socket = format!("socket:[{inode}]");
     let programs = fs::read_dir("/proc").ok()?.flatten();
+    let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
     let mut programs = programs.filter(|entry| {
+        if !is_process(&entry.file_name()) {
+            return false;
+        }
         let files = fs::read_dir(entry.path().join("fd")).into_iter().flatten();
         files
             .flatten()

@@ -1,9 +1,6 @@
 //! Presenting a token to the host it names, and joining the two into a pair that may be carried.
 
-use crate::{
-    clock::BootTime,
-    request::mint::MintedToken,
-};
+use crate::{answer, clock::BootTime, request::mint::MintedToken};
 use pairgate_abi::{Handle, limits::PEERS};
 use pairgate_api::{
     grpc::{self, offer_response::Answer, peer_client::PeerClient},
@@ -79,7 +76,10 @@ impl CarriedPair {
 /// Why a host did not take a token.
 #[derive(Debug, thiserror::Error)]
 pub enum OfferError {
-    #[error("host {host} at {at} cannot be reached or did not take the offer: {status}")]
+    #[error(
+        "host {host} at {at} cannot be reached or did not take the offer: {}",
+        answer::text(status)
+    )]
     Unreachable {
         host: Uuid,
         at: SocketAddr,
@@ -182,16 +182,36 @@ pub(crate) mod tests {
     use super::*;
 
     /// What [`Presenter::offer`] makes of an answer, for tests of what comes after it.
-    pub(crate) fn join(minted: &MintedToken, vni: u32, group: u32, mtu: u32) -> Result<CarriedPair, OfferError> {
+    pub(crate) fn join(
+        minted: &MintedToken,
+        vni: u32,
+        group: u32,
+        mtu: u32,
+    ) -> Result<CarriedPair, OfferError> {
         let boot_id = vec![1; 16];
-        CarriedPair::join(minted, &grpc::Accepted { vni, group, mtu, boot_id })
+        CarriedPair::join(
+            minted,
+            &grpc::Accepted {
+                vni,
+                group,
+                mtu,
+                boot_id,
+            },
+        )
     }
 
     #[test]
     fn reserved_handles_and_impossible_mtus_are_refused() {
         let minted = crate::request::mint::tests::minted();
         assert!(join(&minted, 1, 1, 1450).is_ok());
-        for (vni, group) in [(0, 1), (0xff_ffff, 1), (1 << 24, 1), (1, 0), (1, 0xffff), (1, 1 << 16)] {
+        for (vni, group) in [
+            (0, 1),
+            (0xff_ffff, 1),
+            (1 << 24, 1),
+            (1, 0),
+            (1, 0xffff),
+            (1, 1 << 16),
+        ] {
             assert!(
                 matches!(join(&minted, vni, group, 1450), Err(OfferError::Handle)),
                 "{vni} {group}"

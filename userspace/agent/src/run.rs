@@ -30,8 +30,8 @@ use crate::{
     uplink::Uplink,
 };
 use anyhow::{Context, anyhow, bail};
-use aya::maps::{MapData, RingBuf};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
+use aya::maps::{MapData, RingBuf};
 use pairgate_api::{grpc::peer_server::PeerServer, grpc::registry_client::RegistryClient, routes::Role};
 use pairgate_identity::{Expect, channel, client_config, server_config};
 use std::{
@@ -53,6 +53,8 @@ use uuid::Uuid;
 
 /// For the tasks to end after the stop.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// An offer holds a token, which has at most 280 bytes.
+const LARGEST_OFFER: usize = 4096;
 /// Receipts that wait for the stream.
 const RECEIPTS: usize = 64;
 
@@ -109,7 +111,7 @@ struct Agent {
     registry: Channel,
     net: Net,
     uplink: Uplink,
-    _port: OverlayPort,
+    port: OverlayPort,
     clock: RegistryClock,
     keeper: KeeperHandle,
     receipts: mpsc::Receiver<pairgate_api::grpc::Receipt>,
@@ -143,7 +145,10 @@ impl Agent {
         let events = loaded.events()?;
         let attached = block_in_place(|| loaded.attach_uplink(&uplink.name))?;
         if attached != uplink.index {
-            bail!("interface {} was replaced while the agent started; start it again", uplink.name);
+            bail!(
+                "interface {} was replaced while the agent started; start it again",
+                uplink.name
+            );
         }
 
         let clock = RegistryClock::default();
@@ -179,7 +184,7 @@ impl Agent {
             registry,
             net,
             uplink,
-            _port: port,
+            port,
             clock,
             keeper,
             receipts,
@@ -218,75 +223,139 @@ impl Agent {
         result
     }
 
-    fn start(self, socket: tokio::net::UnixListener, tasks: &mut Tasks) -> anyhow::Result<()> {
-        let installation = self.enrolled.credentials.identity().installation;
-        let tls = client_config(&self.enrolled.credentials)?;
-        let (connected, is_connected) = watch::channel(false);
-        let (has_address, address_there) = watch::channel(true);
-        let reconnected = Arc::new(Notify::new());
-
-        let offers = PeerService {
-            keeper: self.keeper.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            uplink: self.uplink.clone(),
-            overlay_port: self.enrolled.record.overlay_port,
-            boot_id: self.boot_id,
-        };
-        let offers = tonic::service::Routes::new(PeerServer::new(offers)).prepare().into_axum_router();
-        let server = server_config(&self.enrolled.credentials)?;
-        let serving = pairgate_identity::serve(self.peers, server, installation, offers, self.stop.clone());
-        spawn(tasks, "offers", async { Ok(serving.await) });
-
-        let scrape = Scrape::new(&self.metrics, self.keeper.clone(), self.totals.clone(), is_connected.clone())?;
-        spawn(tasks, "metrics", serve_metrics(self.scrapes, scrape, self.stop.clone()));
-
+    /// What `/metrics` and the CLI are shown.
+    fn shown(&self, connected: watch::Receiver<bool>) -> anyhow::Result<(Scrape, Local)> {
+        let (keeper, totals) = (self.keeper.clone(), self.totals.clone());
+        let scrape = Scrape::new(&self.metrics, keeper, totals, connected.clone())?;
         let local = Local {
             host: self.enrolled.record.clone(),
             uplink: self.uplink.name.clone(),
             keeper: self.keeper.clone(),
-            totals: self.totals,
-            connected: is_connected,
+            totals: self.totals.clone(),
+            connected,
         };
-        let serving = local::serve(socket, local, self.stop.clone());
+        Ok((scrape, local))
+    }
+
+    fn start(self, socket: tokio::net::UnixListener, tasks: &mut Tasks) -> anyhow::Result<()> {
+        let (connected, is_connected) = watch::channel(false);
+        let (scrape, local) = self.shown(is_connected)?;
+        let Self {
+            enrolled,
+            registry,
+            net,
+            uplink,
+            port,
+            clock,
+            keeper,
+            receipts,
+            events,
+            metrics,
+            boot_id,
+            peers,
+            scrapes,
+            stop,
+            ..
+        } = self;
+        spawn(tasks, "metrics", serve_metrics(scrapes, scrape, stop.clone()));
+        let serving = local::serve(socket, local, stop.clone());
         spawn(tasks, "local", async { Ok(serving.await?) });
+        let installation = enrolled.credentials.identity().installation;
+        let tls = client_config(&enrolled.credentials)?;
+
+        let offers = PeerService {
+            keeper: keeper.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            uplink: uplink.clone(),
+            overlay_port: enrolled.record.overlay_port,
+            boot_id,
+        };
+        let server = server_config(&enrolled.credentials)?;
+        let serving = pairgate_identity::serve(peers, server, installation, door(offers), stop.clone());
+        spawn(tasks, "offers", async {
+            serving.await;
+            // Held for as long as frames are received.
+            drop(port);
+            Ok(())
+        });
 
         let requester = Requester {
-            registry: RegistryClient::new(self.registry.clone()),
-            presenter: Arc::new(Presenter::new(tls, installation, self.boot_id)),
-            keeper: self.keeper.clone(),
-            net: self.net.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics,
-            uplink: self.uplink.clone(),
+            registry: RegistryClient::new(registry.clone()),
+            presenter: Arc::new(Presenter::new(tls, installation, boot_id)),
+            keeper: keeper.clone(),
+            net: net.clone(),
+            clock: clock.clone(),
+            metrics,
+            uplink: uplink.clone(),
             same_host_seen: Arc::new(AtomicBool::new(false)),
         };
-        let requesting = requester.run(self.events, self.stop.clone());
+        let requesting = requester.run(events, stop.clone());
         spawn(tasks, "requests", async { Ok(requesting.await?) });
 
-        let (keeper, stop) = (self.keeper.clone(), self.stop.clone());
-        let watching = self.uplink.watch(self.net, keeper, has_address, stop);
-        spawn(tasks, "uplink", async { Ok(watching.await) });
+        let registry = FollowedRegistry {
+            registry,
+            clock,
+            keeper,
+            connected,
+            stop,
+        };
+        registry.start(boot_id, receipts, (net, uplink), tasks);
+        Ok(())
+    }
+}
 
-        let (keeper, stop) = (self.keeper.clone(), self.stop.clone());
+/// The service that takes offers, for the server of `pairgate_identity`.
+fn door(offers: PeerService) -> Router {
+    let offers = PeerServer::new(offers).max_decoding_message_size(LARGEST_OFFER);
+    tonic::service::Routes::new(offers).prepare().into_axum_router()
+}
+
+/// The three tasks that keep this host in step with the registry.
+struct FollowedRegistry {
+    registry: Channel,
+    clock: RegistryClock,
+    keeper: KeeperHandle,
+    connected: watch::Sender<bool>,
+    stop: CancellationToken,
+}
+
+impl FollowedRegistry {
+    fn start(
+        self,
+        boot_id: Uuid,
+        receipts: mpsc::Receiver<pairgate_api::grpc::Receipt>,
+        (net, uplink): (Net, Uplink),
+        tasks: &mut Tasks,
+    ) {
+        let (has_address, address_there) = watch::channel(true);
+        let reconnected = Arc::new(Notify::new());
+        let watching = uplink.watch(net, self.keeper.clone(), has_address, self.stop.clone());
+        spawn(tasks, "uplink", async {
+            watching.await;
+            Ok(())
+        });
         let renewing = lease::run(
             self.registry.clone(),
             self.clock,
-            keeper,
+            self.keeper.clone(),
             reconnected.clone(),
             address_there,
-            stop,
+            self.stop.clone(),
         );
-        spawn(tasks, "lease", async { Ok(renewing.await) });
-
+        spawn(tasks, "lease", async {
+            renewing.await;
+            Ok(())
+        });
         let followed = Followed {
-            connected,
+            connected: self.connected,
             reconnected,
         };
-        let (keeper, boot_id) = (self.keeper, self.boot_id);
-        let following = follow::run(self.registry, boot_id, keeper, self.receipts, followed, self.stop);
-        spawn(tasks, "goal states", async { Ok(following.await) });
-        Ok(())
+        let following = follow::run(self.registry, boot_id, self.keeper, receipts, followed, self.stop);
+        spawn(tasks, "goal states", async {
+            following.await;
+            Ok(())
+        });
     }
 }
 
@@ -306,7 +375,9 @@ async fn listen(at: SocketAddr, whom: &str) -> anyhow::Result<TcpListener> {
 }
 
 async fn serve_metrics(listener: TcpListener, scrape: Scrape, stop: CancellationToken) -> anyhow::Result<()> {
-    let app = Router::new().route("/metrics", get(metrics)).with_state(Arc::new(scrape));
+    let app = Router::new()
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(scrape));
     axum::serve(listener, app)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await?;

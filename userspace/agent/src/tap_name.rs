@@ -38,7 +38,17 @@ mod tests {
         for good in ["tap-web1", "t", "tap_0123456789a"] {
             assert!(TapName::new(good).is_some(), "{good}");
         }
-        for bad in ["", "..", "a/b", "tap.1", "tap 1", "tap-0123456789ab", "tap%d", "täp", "tap\0"] {
+        for bad in [
+            "",
+            "..",
+            "a/b",
+            "tap.1",
+            "tap 1",
+            "tap-0123456789ab",
+            "tap%d",
+            "täp",
+            "tap\0",
+        ] {
             assert!(TapName::new(bad).is_none(), "{bad}");
         }
     }

@@ -147,8 +147,15 @@ fn kernel(verb: &'static str, name: &TapName) -> impl Fn(io::Error) -> TapError 
 mod ioctl {
     use nix::libc::{c_int, ifreq};
     // TUNSETIFF reads and writes an `ifreq`, although its number claims an int.
-    nix::ioctl_write_ptr_bad!(set_interface, nix::request_code_write!(b'T', 202, size_of::<c_int>()), ifreq);
-    nix::ioctl_write_int_bad!(set_persist, nix::request_code_write!(b'T', 203, size_of::<c_int>()));
+    nix::ioctl_write_ptr_bad!(
+        set_interface,
+        nix::request_code_write!(b'T', 202, size_of::<c_int>()),
+        ifreq
+    );
+    nix::ioctl_write_int_bad!(
+        set_persist,
+        nix::request_code_write!(b'T', 203, size_of::<c_int>())
+    );
 }
 
 /// Netlink cannot make taps. The interface lives as long as the file, until it is made to last.

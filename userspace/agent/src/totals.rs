@@ -79,7 +79,10 @@ impl Totals {
 
     /// Of all guests that are gone.
     pub fn retired(&self) -> SlotCounts {
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.retired
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Keeps the counts of a slot whose guest leaves.

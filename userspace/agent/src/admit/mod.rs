@@ -129,10 +129,7 @@ pub fn alive(claims: &Claims, tombstones: &Tombstones) -> Result<(), Refusal> {
         destination_generation,
         ..
     } = *claims;
-    refuse_if(
-        tombstones.pairs.contains(&claims.pair_id),
-        Refusal::DeadPair,
-    )?;
+    refuse_if(tombstones.pairs.contains(&claims.pair_id), Refusal::DeadPair)?;
     refuse_if(
         tombstones.buries(source_vm, source_generation),
         Refusal::DeadGeneration,

@@ -38,8 +38,11 @@ impl Peer for PeerService {
             address: caller.address,
         };
         let result = self.decide(&request.get_ref().token, offerer).await;
-        self.metrics
-            .received(result.as_ref().map_or_else(|refusal| refusal.word(), |_| "accepted"));
+        self.metrics.received(
+            result
+                .as_ref()
+                .map_or_else(|refusal| refusal.word(), |_| "accepted"),
+        );
         let answer = match result {
             Ok(Admitted { handle, mtu }) => Answer::Accepted(Accepted {
                 vni: handle.vni_number(),

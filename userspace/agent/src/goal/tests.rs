@@ -68,7 +68,10 @@ fn the_highest_floor_of_a_vm_holds() {
     let id = Uuid::new_v4();
     let floor = |generation| {
         let vm_id = id.into_bytes().to_vec();
-        Some(grpc::tombstone::Dead::VmFloor(grpc::VmFloor { vm_id, generation }))
+        Some(grpc::tombstone::Dead::VmFloor(grpc::VmFloor {
+            vm_id,
+            generation,
+        }))
     };
     let goal = Goal::read(state(vec![], vec![floor(3), floor(7), floor(2)])).unwrap();
     assert!(goal.tombstones.buries(id, 6));

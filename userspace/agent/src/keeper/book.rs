@@ -93,11 +93,7 @@ impl Book {
         if let Some(token) = &token {
             self.by_token.insert(token.clone(), handle);
         }
-        let incoming = Incoming {
-            entry,
-            origin,
-            token,
-        };
+        let incoming = Incoming { entry, origin, token };
         self.incoming.insert(handle, incoming);
     }
 

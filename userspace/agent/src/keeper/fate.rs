@@ -39,7 +39,10 @@ pub(super) fn ends_out(goal: &Goal, entry: &OutEntry, peer: Option<Uuid>) -> boo
         peer,
     };
     let (vm, generation) = ends.source;
-    let at_home = goal.guests.get(&vm).is_some_and(|guest| guest.generation == generation);
+    let at_home = goal
+        .guests
+        .get(&vm)
+        .is_some_and(|guest| guest.generation == generation);
     !at_home || is_dead(goal, &ends)
 }
 

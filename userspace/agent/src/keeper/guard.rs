@@ -101,11 +101,15 @@ impl Keeper {
     }
 
     fn failed(&mut self, guest: &Guest, error: &GuardError) -> GuestState {
-        tracing::error!(vm = ?guest.name, tap = %guest.tap, %error, "the VM has no tap, will be tried again");
         self.again = self.again.max(Again::Taps);
-        GuestState::Failed {
+        let state = GuestState::Failed {
             why: error.to_string(),
+        };
+        // Tried every second, said once.
+        if self.guests.get(&guest.id) != Some(&state) {
+            tracing::error!(vm = ?guest.name, tap = %guest.tap, %error, "the VM has no tap, will be tried again");
         }
+        state
     }
 
     async fn guard(&mut self, guest: &Guest) -> Result<u32, GuardError> {

@@ -94,15 +94,22 @@ impl<T: Tables> Ledger<T> {
         for (key, entry) in tables.outgoing()? {
             book.note_out(key, entry, None);
         }
+        let taps = tables.taps()?;
+        // The agent before this one may have died between a removal and the end of the wait for it, so its
+        // waits are done again, with the first goal state.
+        let unreported = Removals {
+            entries: 0,
+            taps: taps.iter().map(|(tap, entry)| (*tap, entry.slot)).collect(),
+        };
         Ok(Self {
-            seats: Seats::read(tables.taps()?),
+            seats: Seats::read(taps),
             lease: tables.lease()?,
             tables,
             book,
             goal: None,
             applied: None,
-            unreported: Removals::default(),
-            unsettled: false,
+            unreported,
+            unsettled: true,
             closing: VecDeque::new(),
             suspended: false,
             promised: None,
@@ -146,11 +153,10 @@ impl<T: Tables> Ledger<T> {
             return Err(TakeUpError::Older { offered, newest });
         }
         self.goal = Some(goal.clone());
-        self.close_ended(&goal, now)
-            .map_err(|source| TakeUpError::Table {
-                revision: offered,
-                source,
-            })
+        self.close_ended(&goal, now).map_err(|source| TakeUpError::Table {
+            revision: offered,
+            source,
+        })
     }
 
     fn close_ended(&mut self, goal: &Goal, now: BootTime) -> Result<(), TableError> {

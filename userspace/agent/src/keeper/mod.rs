@@ -157,8 +157,12 @@ pub struct Keeper {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum GuestState {
     /// Both programs hold the tap and it is up.
-    Guarded { tap: u32 },
-    Failed { why: String },
+    Guarded {
+        tap: u32,
+    },
+    Failed {
+        why: String,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

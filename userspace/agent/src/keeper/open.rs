@@ -56,7 +56,8 @@ impl<T: Tables> Ledger<T> {
     /// Opens an incoming pair. The same token again gets the same handle, and no deadline ever moves later.
     pub fn admit(&mut self, pair: &VerifiedPair, now: BootTime) -> Result<Admitted, OpenError> {
         let claims = pair.claims();
-        let (guest, seat) = self.may_open(claims, End::Destination, pair.source_host(), pair.deadline(), now)?;
+        let (guest, seat) =
+            self.may_open(claims, End::Destination, pair.source_host(), pair.deadline(), now)?;
         let mtu = guest.mtu;
         if let Some((handle, _)) = self.book.of_token(pair.token_bytes()) {
             return Ok(Admitted { handle, mtu });
@@ -75,7 +76,8 @@ impl<T: Tables> Ledger<T> {
             host: pair.source_host(),
             claims: claims.clone(),
         };
-        self.book.note_in(handle, entry, Some((origin, pair.token_bytes())));
+        self.book
+            .note_in(handle, entry, Some((origin, pair.token_bytes())));
         let end = now.after(OLD_HANDLE_LIFE);
         for (old, entry) in older {
             // Only what this token takes over from; a token that ends later keeps its own handle.
@@ -90,7 +92,8 @@ impl<T: Tables> Ledger<T> {
     /// Opens an outgoing pair, or moves it to a newer token.
     pub fn carry(&mut self, pair: &CarriedPair, way: Way, now: BootTime) -> Result<(), OpenError> {
         let claims = pair.claims();
-        let (guest, seat) = self.may_open(claims, End::Source, pair.destination_host(), pair.deadline(), now)?;
+        let (guest, seat) =
+            self.may_open(claims, End::Source, pair.destination_host(), pair.deadline(), now)?;
         let mtu = guest.mtu.min(pair.mtu()).min(way.mtu);
         let of_tap = |key: &pairgate_abi::OutKey| key.tap == seat.tap;
         if self.book.outgoing_len() + PAIRS_RESERVE >= PAIRS as usize {

@@ -70,7 +70,9 @@ impl View {
         guests: HashMap<Uuid, GuestView>,
         counts: Arc<PairCounts>,
     ) -> Self {
-        let taps = guests.iter().filter_map(|(vm, guest)| Some((guest.seat?.tap, *vm)));
+        let taps = guests
+            .iter()
+            .filter_map(|(vm, guest)| Some((guest.seat?.tap, *vm)));
         Self {
             by_tap: taps.collect(),
             goal,

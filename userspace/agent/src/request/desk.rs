@@ -137,7 +137,9 @@ mod tests {
     #[test]
     fn a_guest_that_hammers_takes_no_place_from_another() {
         let mut desk = Desk::default();
-        let taken = (0..=255).filter(|last| desk.take(wish(1, *last), at(1), at(1))).count();
+        let taken = (0..=255)
+            .filter(|last| desk.take(wish(1, *last), at(1), at(1)))
+            .count();
         assert_eq!(taken, PER_TAP);
         assert!(desk.take(wish(2, 1), at(1), at(1)));
     }

@@ -1,12 +1,13 @@
 //! Asking the registry for a token, and looking at what it gives.
 
 use crate::{
+    answer,
     clock::{BootTime, RegistryClock},
     goal::{Guest, read_id},
 };
 use pairgate_api::grpc::{self, mint_response::Answer, registry_client::RegistryClient};
 use pairgate_token::{
-    Claims, MINT_NONCE_LEN, MintProof, MintQuestion, Refusal, UnverifiedToken, Untimely, address_bytes,
+    Claims, MINT_NONCE_LEN, MintProof, MintQuestion, Refusal, Untimely, UnverifiedToken, address_bytes,
 };
 use std::{net::IpAddr, time::Duration};
 use tonic::transport::Channel;
@@ -57,7 +58,7 @@ impl MintedToken {
 pub enum MintError {
     #[error("the registry's time is not known yet")]
     NoTime,
-    #[error("the registry cannot be reached or did not take the request: {0}")]
+    #[error("the registry cannot be reached or did not take the request: {}", answer::text(.0))]
     Unreachable(Box<tonic::Status>),
     #[error("the registry did not answer within {} seconds", ANSWER_LIMIT.as_secs())]
     Slow,
@@ -187,7 +188,9 @@ fn examine(
         return Err(WrongToken::SameHost);
     }
     claims.judge(clock.unix_secs(now).ok_or(WrongToken::Incomplete)?)?;
-    let agent_port = u16::try_from(minted.dst_agent_port).ok().filter(|port| *port != 0);
+    let agent_port = u16::try_from(minted.dst_agent_port)
+        .ok()
+        .filter(|port| *port != 0);
     Ok(MintedToken {
         deadline: clock
             .deadline(claims.expires_unix_secs)

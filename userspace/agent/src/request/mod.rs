@@ -31,7 +31,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tokio::{io::{Interest, unix::AsyncFd}, task::JoinSet, time::interval};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::JoinSet,
+    time::interval,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use zerocopy::FromBytes;
@@ -129,7 +133,12 @@ impl Requester {
                 false
             }
             // A guest can cause these at will, so they are no line of the log by default.
-            Err(error @ (RequestError::Mint(_) | RequestError::NoGuest | RequestError::Ipv6 | RequestError::Lease)) => {
+            Err(
+                error @ (RequestError::Mint(_)
+                | RequestError::NoGuest
+                | RequestError::Ipv6
+                | RequestError::Lease),
+            ) => {
                 tracing::debug!(tap = wish.tap, %destination, %error, "no pair");
                 false
             }
@@ -154,7 +163,8 @@ impl Requester {
             self.uplink.address,
         )
         .await;
-        self.metrics.minted(minted.as_ref().map_or_else(MintError::word, |_| "minted"));
+        self.metrics
+            .minted(minted.as_ref().map_or_else(MintError::word, |_| "minted"));
         let minted = minted?;
         let IpAddr::V4(peer) = minted.claims().destination_host else {
             return Err(RequestError::Ipv6);

@@ -1,0 +1,184 @@
+//! Taps and routes against a real kernel, each test in a network namespace of its own thread, which ends with
+//! the test. They need root and say so when they are skipped.
+#![expect(clippy::unwrap_used, reason = "a test fails by it")]
+
+use pairgate_agent::{
+    goal::Guest,
+    keeper::undrained,
+    net::{Net, WayError},
+    tap_name::TapName,
+    taps::{self, TapError},
+    uplink::{Uplink, UplinkError},
+};
+use pairgate_token::SecretKey;
+use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder};
+use std::net::{IpAddr, Ipv4Addr};
+use uuid::Uuid;
+
+/// Runs a test in a new network namespace.
+fn in_a_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: needs root to make a network namespace");
+        return;
+    }
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(test());
+    });
+    thread.join().unwrap();
+}
+
+fn guest(name: &str) -> Guest {
+    Guest {
+        id: Uuid::new_v4(),
+        name: name.to_owned(),
+        network: Uuid::new_v4(),
+        network_name: "default".to_owned(),
+        mac: [2, 0, 0, 0, 0, 1],
+        address: Ipv4Addr::new(10, 77, 0, 11),
+        prefix: 24,
+        mtu: 1450,
+        generation: 1,
+        key: SecretKey::from_bytes([1; 32]),
+        tap: TapName::new(&format!("tap-{name}")).unwrap(),
+    }
+}
+
+#[test]
+fn a_tap_is_down_and_passing_until_it_is_opened() {
+    in_a_namespace(|| async {
+        let (net, guest) = (Net::open().unwrap(), guest("web1"));
+        let tap = taps::ready(&net, &guest).await.unwrap();
+        let link = net.link(tap.index).await.unwrap().unwrap();
+        assert!(!link.is_up, "a tap must not be up before its programs hold it");
+        assert_eq!(link.name, "tap-web1");
+        let ipv6 = std::fs::read_to_string("/proc/sys/net/ipv6/conf/tap-web1/disable_ipv6").unwrap();
+        assert_eq!(
+            ipv6.trim(),
+            "1",
+            "the host would give itself an address on the guest's wire"
+        );
+        assert_eq!(taps::own(&net).await.unwrap().len(), 1);
+        // The agent dies here.
+        drop(tap);
+        assert_eq!(net.link_by_name("tap-web1").await.unwrap(), None);
+    });
+}
+
+#[test]
+fn an_open_tap_outlives_the_agent_and_is_known_again() {
+    in_a_namespace(|| async {
+        let (net, guest) = (Net::open().unwrap(), guest("web1"));
+        let tap = taps::ready(&net, &guest).await.unwrap();
+        let index = tap.index;
+        taps::open(&net, &guest, tap).await.unwrap();
+        let link = net.link(index).await.unwrap().unwrap();
+        assert!(link.is_up && link.mtu == 1450 && !link.has_carrier);
+        assert_eq!(
+            undrained(100, &link),
+            0,
+            "nobody has it open, so it holds nothing"
+        );
+        let again = taps::ready(&net, &guest).await.unwrap();
+        assert_eq!(again.index, index);
+        taps::open(&net, &guest, again).await.unwrap();
+        let own = taps::own(&net).await.unwrap();
+        assert_eq!(own.iter().map(|tap| tap.vm).collect::<Vec<_>>(), [guest.id]);
+        taps::remove(&net, index).await.unwrap();
+        taps::remove(&net, index).await.unwrap();
+        assert!(taps::own(&net).await.unwrap().is_empty());
+    });
+}
+
+#[test]
+fn an_interface_of_somebody_else_is_never_taken_over() {
+    in_a_namespace(|| async {
+        let (net, guest) = (Net::open().unwrap(), guest("web1"));
+        veth("tap-web1", "other").await;
+        assert!(matches!(
+            taps::ready(&net, &guest).await,
+            Err(TapError::Foreign { .. })
+        ));
+        // Nor the tap of another VM.
+        let (mut one, two) = (crate::guest("db1"), crate::guest("db2"));
+        let tap = taps::ready(&net, &two).await.unwrap();
+        one.tap.clone_from(&two.tap);
+        assert!(matches!(
+            taps::ready(&net, &one).await,
+            Err(TapError::Foreign { .. })
+        ));
+        drop(tap);
+    });
+}
+
+#[test]
+fn the_next_hop_is_the_peer_or_a_gateway_on_the_uplink_and_nothing_else() {
+    in_a_namespace(|| async {
+        let net = Net::open().unwrap();
+        let uplink = veth("up0", "up0-peer").await;
+        let other = veth("up1", "up1-peer").await;
+        address(uplink, [192, 0, 2, 1], 24).await;
+        address(other, [198, 51, 100, 1], 24).await;
+        let handle = handle();
+        let gateway = RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix([203, 0, 113, 0].into(), 24)
+            .gateway([192, 0, 2, 254].into());
+        handle.route().add(gateway.build()).execute().await.unwrap();
+
+        let next = async |to: [u8; 4]| net.next_hop(to.into(), uplink).await;
+        assert_eq!(next([192, 0, 2, 2]).await.unwrap().neighbour, [192, 0, 2, 2]);
+        let hop = next([203, 0, 113, 9]).await.unwrap();
+        assert_eq!((hop.interface, hop.neighbour), (uplink, [192, 0, 2, 254]));
+        assert!(matches!(
+            next([198, 51, 100, 2]).await,
+            Err(WayError::NotTheUplink { .. })
+        ));
+        assert!(matches!(next([10, 0, 0, 1]).await, Err(WayError::NoRoute { .. })));
+        // Ourselves: a local route is no way to a peer.
+        assert!(matches!(
+            next([192, 0, 2, 1]).await,
+            Err(WayError::NoRoute { .. })
+        ));
+    });
+}
+
+#[test]
+fn an_uplink_without_the_certificates_address_is_refused() {
+    in_a_namespace(|| async {
+        let net = Net::open().unwrap();
+        let ours: IpAddr = [192, 0, 2, 1].into();
+        assert!(matches!(
+            Uplink::find(&net, "up0", ours).await,
+            Err(UplinkError::Missing(_))
+        ));
+        let index = veth("up0", "up0-peer").await;
+        let error = Uplink::find(&net, "up0", ours).await.unwrap_err();
+        assert!(error.to_string().contains("192.0.2.1"), "{error}");
+        address(index, [192, 0, 2, 1], 24).await;
+        assert_eq!(Uplink::find(&net, "up0", ours).await.unwrap().index, index);
+    });
+}
+
+fn handle() -> rtnetlink::Handle {
+    let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+    tokio::spawn(connection);
+    handle
+}
+
+/// A pair of interfaces, up; returns the index of the first.
+async fn veth(name: &str, peer: &str) -> u32 {
+    let handle = handle();
+    let made = handle.link().add(LinkVeth::new(name, peer).build());
+    made.execute().await.unwrap();
+    for end in [name, peer] {
+        let up = handle.link().set(LinkUnspec::new_with_name(end).up().build());
+        up.execute().await.unwrap();
+    }
+    nix::net::if_::if_nametoindex(name).unwrap()
+}
+
+async fn address(index: u32, address: [u8; 4], prefix: u8) {
+    let added = handle().address().add(index, address.into(), prefix);
+    added.execute().await.unwrap();
+}

@@ -1,10 +1,11 @@
 //! Every map, and the lookups of the ones that authorise. The only statics besides the licence.
-use crate::skb;
+use crate::skb::{self, Used};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
+use core::mem::offset_of;
 use pairgate_abi::{
     Budget, Count, Direction, DropReason, Event, Handle, InEntry, NextHop, OutEntry, OutKey, Settings,
     SkbLayout, TapEntry, limits,
@@ -79,13 +80,15 @@ pub fn tap(interface: u32) -> Option<&'static TapEntry> {
 }
 
 #[inline(always)]
-pub fn pair_out(key: &OutKey) -> Option<&'static OutEntry> {
-    skb::value(PAIRS_OUT.get_ptr(key))
+pub fn pair_out(key: &OutKey) -> Option<Used<OutEntry>> {
+    let found = PAIRS_OUT.get_ptr_mut(key)?;
+    Some(skb::used(found, offset_of!(OutEntry, used_ns)))
 }
 
 #[inline(always)]
-pub fn pair_in(handle: &Handle) -> Option<&'static InEntry> {
-    skb::value(PAIRS_IN.get_ptr(handle))
+pub fn pair_in(handle: &Handle) -> Option<Used<InEntry>> {
+    let found = PAIRS_IN.get_ptr_mut(handle)?;
+    Some(skb::used(found, offset_of!(InEntry, used_ns)))
 }
 
 #[inline(always)]

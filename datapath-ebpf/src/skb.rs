@@ -16,7 +16,7 @@ use aya_ebpf::{
     },
     programs::TcContext,
 };
-use pairgate_abi::{DropReason, NextHop, Settings};
+use pairgate_abi::{DropReason, NextHop, Settings, limits};
 use pairgate_packet::{Checksum, Frame, Metadata, ethernet, outer};
 
 const AF_INET: u32 = 2;
@@ -235,6 +235,37 @@ pub fn value<V>(found: Option<*const V>) -> Option<&'static V> {
     // SAFETY: the map's memory stays until this program has ended. The agent deletes an entry, waits for
     // all programs to end, and only then reuses its place.
     found.map(|value| unsafe { &*value })
+}
+
+/// An entry of a pair, and the one field of it that packets write.
+pub struct Used<V: 'static> {
+    pub entry: &'static V,
+    used_ns: *mut u64,
+}
+
+/// The entry that a map returned, with the place of its `used_ns`.
+#[inline(always)]
+pub fn used<V>(found: *mut V, at: usize) -> Used<V> {
+    Used {
+        // SAFETY: as in `value`.
+        entry: unsafe { &*found },
+        // SAFETY: the offset is that of a field of the entry.
+        used_ns: unsafe { found.byte_add(at) }.cast(),
+    }
+}
+
+impl<V> Used<V> {
+    /// Notes that a packet has passed. A load that is in the cache already and a comparison for most packets.
+    #[inline(always)]
+    pub fn note(&self, now_ns: u64) {
+        // SAFETY: an aligned field that is only ever read and written here, eight bytes at a time; of two
+        // CPUs that write at once either is right.
+        unsafe {
+            if now_ns > self.used_ns.read_volatile().wrapping_add(limits::USE_STEP_NS) {
+                self.used_ns.write_volatile(now_ns);
+            }
+        }
+    }
 }
 
 /// Changes a value that a map returned.

@@ -55,6 +55,17 @@ pub enum Event<'a> {
         uses: u32,
         expires_unix_ms: u64,
     },
+    ZeroCertificateRevoked {
+        zero: Uuid,
+    },
+    OperatorMade {
+        operator: Uuid,
+        owner: &'a str,
+        expires_unix_ms: u64,
+    },
+    OperatorRevoked {
+        operator: Uuid,
+    },
     ServiceStarted {
         token_life_secs: u64,
         lease_secs: u64,
@@ -73,6 +84,9 @@ pub enum Event<'a> {
         host: Uuid,
         uses_left: u32,
         expires_unix_ms: u64,
+    },
+    HostReset {
+        host: Uuid,
     },
     EnrolmentRefused {
         host: &'a str,

@@ -182,6 +182,17 @@ impl Authority {
         self.issue(identity, &Kind::Host(address), &key.0, now_unix_secs, life_secs)
     }
 
+    /// A leaf for an operator's or an installer's own key.
+    pub fn issue_caller(
+        &self,
+        identity: &Identity,
+        key: &RequestedKey,
+        now_unix_secs: u64,
+        life_secs: u64,
+    ) -> Result<Issued, IssueError> {
+        self.issue(identity, &Kind::Caller, &key.0, now_unix_secs, life_secs)
+    }
+
     pub fn issue(
         &self,
         identity: &Identity,

@@ -7,7 +7,8 @@
 use crate::{
     authority::{Authority, IssueError, Kind, ServerAddress},
     clock::{BootClock, Clock, ClockError},
-    store::{self, OpenError, ZeroCertificate},
+    store::{self, OpenError, OperatorCertificate, ZeroCertificate},
+    vault::{MasterKeyError, Vault},
 };
 use pairgate_api::routes::Role;
 use pairgate_identity::Identity;
@@ -17,13 +18,15 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use uuid::Uuid;
 
 pub(crate) const STORE: &str = "registry.db";
+pub(crate) const MASTER_KEY: &str = "master.key";
 pub(crate) const AUTHORITY: (&str, &str) = ("ca.pem", "ca.key");
 pub(crate) const REGISTRY: (&str, &str) = ("registry.pem", "registry.key");
-const OPERATOR: (&str, &str) = ("operator.pem", "operator.key");
+pub(crate) const OPERATOR: (&str, &str) = ("operator.pem", "operator.key");
 const ZERO: (&str, &str) = ("zero.pem", "zero.key");
 const UNFINISHED: &str = ".init";
 
@@ -51,8 +54,13 @@ pub enum InitError {
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    #[error(transparent)]
     Clock(#[from] ClockError),
 }
+
+/// Owner of the first certificates.
+pub(crate) const OWNER: &str = "init";
 
 /// Makes an installation whose registry is reached by these addresses; tells its id.
 pub fn init(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitError> {
@@ -60,7 +68,7 @@ pub fn init(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitE
         .into_iter()
         .flat_map(|(certificate, key)| [certificate, key]);
     // The store comes last: where it is, everything is.
-    let names: Vec<&str> = names.chain([STORE]).collect();
+    let names: Vec<&str> = names.chain([MASTER_KEY, STORE]).collect();
     make_directory(directory)?;
     for name in &names {
         let path = directory.join(name);
@@ -109,17 +117,24 @@ fn fill(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitError
         REGISTRY_LIFE_SECS,
         REGISTRY,
     )?;
-    leaf(Role::Operator, Kind::Caller, OPERATOR_LIFE_SECS, OPERATOR)?;
+    let (operator, ends_unix_secs) = leaf(Role::Operator, Kind::Caller, OPERATOR_LIFE_SECS, OPERATOR)?;
+    let operator = OperatorCertificate {
+        id: operator,
+        owner: OWNER.to_owned(),
+        expires_unix_ms: ends_unix_secs * 1000,
+        revoked: false,
+    };
     let (zero, ends_unix_secs) = leaf(Role::Zero, Kind::Caller, ZERO_LIFE_SECS, ZERO)?;
     let zero = ZeroCertificate {
         id: zero,
-        owner: "init".to_owned(),
+        owner: OWNER.to_owned(),
         expires_unix_ms: ends_unix_secs * 1000,
         uses_left: ZERO_USES,
         revoked: false,
     };
     let path = directory.join(STORE);
-    store::create(&path, installation, &zero, now_unix_ms)?;
+    let vault = Arc::new(Vault::make(&directory.join(MASTER_KEY))?);
+    store::create(&path, &vault, installation, &operator, &zero, now_unix_ms)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(io_error("protect", &path))?;
     sync(&path)?;
     sync(directory)?;
@@ -189,6 +204,7 @@ mod tests {
         let names = [
             "ca.key",
             "ca.pem",
+            "master.key",
             "operator.key",
             "operator.pem",
             "registry.db",

@@ -16,7 +16,8 @@
 //! - A pair id and a generation are never used twice ([`store`], [`inventory::placement`]).
 //! - A denial is called applied only when every host that could still deliver has given its receipt or has
 //!   no lease any more ([`inventory::fence`]).
-//! - Secret keys and tokens appear in no log, error or audit row.
+//! - Secret keys and tokens appear in no log, error or audit row; on the disk secret keys are sealed under a
+//!   master key that is not in the store ([`vault`]).
 //!
 //! `inventory` and `issue::judge` decide without store, clock or socket. The registry knows nothing of the
 //! kernel side: what a host does with its goal state is the agent's affair.
@@ -38,6 +39,7 @@ mod serve;
 pub mod settings;
 pub mod standing;
 pub mod store;
+pub mod vault;
 
 pub use registry::{Registry, StartError};
 pub use serve::{DiskFailed, Running, start};

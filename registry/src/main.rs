@@ -5,7 +5,12 @@
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use pairgate_registry::{authority::ServerAddress, init::init, settings::Settings, start};
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    io::IsTerminal,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -34,6 +39,9 @@ enum Command {
         /// Where `init` has put everything.
         #[arg(long)]
         state_dir: PathBuf,
+        /// The master key under which the VMs' keys are sealed; STATE_DIR/master.key unless given.
+        #[arg(long, value_name = "FILE")]
+        master_key: Option<PathBuf>,
         /// Where to listen, for REST and gRPC.
         #[arg(long, value_name = "IP:PORT", default_value = "0.0.0.0:7443")]
         listen: SocketAddr,
@@ -57,11 +65,12 @@ fn main() -> ExitCode {
         Command::Init { state_dir, addresses } => make(&state_dir, &addresses),
         Command::Serve {
             state_dir,
+            master_key,
             listen,
             token_life,
             lease,
         } => match Settings::new(token_life, lease) {
-            Ok(settings) => serve(&state_dir, listen, settings),
+            Ok(settings) => serve(&state_dir, master_key.as_deref(), listen, settings),
             Err(error) => {
                 eprintln!("error: {error}");
                 return ExitCode::from(2);
@@ -77,19 +86,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn make(state_dir: &std::path::Path, addresses: &[ServerAddress]) -> anyhow::Result<()> {
+fn make(state_dir: &Path, addresses: &[ServerAddress]) -> anyhow::Result<()> {
     let installation = init(state_dir, addresses).context("no installation was made")?;
     println!("installation {installation} made in {}", state_dir.display());
     Ok(())
 }
 
-fn serve(state_dir: &std::path::Path, listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
+fn serve(
+    state_dir: &Path,
+    master_key: Option<&Path>,
+    listen: SocketAddr,
+    settings: Settings,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = start(state_dir, listen, settings, stop.clone())
+        let running = start(state_dir, master_key, listen, settings, stop.clone())
             .await
             .context("the registry did not start")?;
         tracing::info!(

@@ -1,6 +1,7 @@
 //! The service itself: what all requests share, and the two tasks that act by themselves.
 
 use crate::{
+    audit::Actor,
     authority::{Authority, IssueError},
     clock::{BootClock, Clock, ClockError},
     init,
@@ -8,11 +9,12 @@ use crate::{
     manage::open_fenced,
     settings::{Before, Settings},
     standing::Standings,
-    store::{Installation, OpenError, Store, StoreError},
+    store::{Installation, OpenError, OperatorCertificate, Store, StoreError},
 };
 use nix::fcntl::{Flock, FlockArg};
 use pairgate_api::routes::Role;
-use pairgate_identity::{CredentialError, Credentials};
+use pairgate_identity::{CredentialError, Credentials, PeerCertificate};
+use rustls_pki_types::{CertificateDer, pem::PemObject};
 use std::{
     fs::{self, File},
     io,
@@ -60,6 +62,10 @@ pub enum StartError {
         "registry.pem says {found}, which is not the registry of the installation in the store ({installation}): the files in the state directory do not belong together"
     )]
     Foreign { found: String, installation: Uuid },
+    #[error(
+        "this store is of a version that did not write down its operators, and {path} is not the first operator's certificate ({why}): put it there for this one start"
+    )]
+    FirstOperator { path: PathBuf, why: String },
     #[error("cannot listen on {address}: {source}")]
     Listen {
         address: std::net::SocketAddr,
@@ -90,6 +96,7 @@ impl Registry {
     /// Opens the installation in `directory`; the second part is what it shows as a server.
     pub async fn open(
         directory: &Path,
+        master_key: Option<&Path>,
         settings: Settings,
         stop: CancellationToken,
     ) -> Result<(Arc<Self>, Credentials), StartError> {
@@ -105,10 +112,11 @@ impl Registry {
         let credentials = Credentials::load(&ca, &directory.join(init::REGISTRY.0), &key)?;
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start()?);
         let path = directory.join(init::STORE);
+        let master_key = master_key.map_or_else(|| directory.join(init::MASTER_KEY), Path::to_owned);
         if path.exists() {
             refuse_exposed(&path)?;
         }
-        let (store, Installation { id, before }) = Store::open(&path, settings, clock.clone())?;
+        let (store, Installation { id, before }) = Store::open(&path, &master_key, settings, clock.clone())?;
         let identity = credentials.identity();
         if identity.installation != id || identity.role != Role::Registry {
             return Err(StartError::Foreign {
@@ -116,9 +124,9 @@ impl Registry {
                 installation: id,
             });
         }
-        let hosts = store.read(|view| view.hosts()).await?;
-        let enrolled = hosts.iter().filter(|host| host.public_key.is_some());
-        let standings = Standings::assume(enrolled.map(|host| host.id), before.leases_end_unix_ms);
+        adopt_first_operator(&store, directory, id).await?;
+        let hosts = store.read(|view| view.hosts_that_may_hold_a_lease()).await?;
+        let standings = Standings::assume(hosts, before.leases_end_unix_ms);
         let registry = Self {
             store,
             clock,
@@ -184,7 +192,7 @@ impl Registry {
         if ready {
             let standings = self.standings.clone();
             self.store
-                .change(move |change| open_fenced(change, &standings))
+                .change_on_committed(move |change| open_fenced(change, &standings))
                 .await?;
         }
         Ok(next)
@@ -215,6 +223,35 @@ impl Registry {
             tracing::error!(%error, "refused mints could not be written down");
         }
     }
+}
+
+/// A store of before knows no operator; the one that `init` made is the only one there is.
+async fn adopt_first_operator(store: &Store, directory: &Path, installation: Uuid) -> Result<(), StartError> {
+    if !store.read(|view| view.operators()).await?.is_empty() {
+        return Ok(());
+    }
+    let path = directory.join(init::OPERATOR.0);
+    let refuse = |why: String| StartError::FirstOperator {
+        path: path.clone(),
+        why,
+    };
+    let pem = fs::read(&path).map_err(|error| refuse(error.to_string()))?;
+    let der = CertificateDer::from_pem_slice(&pem).map_err(|error| refuse(error.to_string()))?;
+    let facts = PeerCertificate::from_der(&der).map_err(|error| refuse(error.to_string()))?;
+    let identity = facts.identity;
+    if identity.installation != installation || identity.role != Role::Operator {
+        return Err(refuse(format!("it is {identity}")));
+    }
+    let operator = OperatorCertificate {
+        id: identity.id,
+        owner: init::OWNER.to_owned(),
+        expires_unix_ms: u64::try_from(facts.not_after).unwrap_or(0).saturating_mul(1000),
+        revoked: false,
+    };
+    store
+        .change(move |change| change.insert_operator(Actor::Registry, &operator))
+        .await?;
+    Ok(())
 }
 
 fn lock(directory: &Path) -> Result<Flock<File>, StartError> {

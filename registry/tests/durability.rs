@@ -34,7 +34,7 @@ fn installation() -> (TempDir, PathBuf) {
 async fn start_refused(state: &Path) -> StartError {
     let settings = Settings::new(60, 60).unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    start(state, listen, settings, CancellationToken::new())
+    start(state, None, listen, settings, CancellationToken::new())
         .await
         .unwrap_err()
 }
@@ -218,6 +218,10 @@ async fn files_that_others_can_read_or_that_do_not_belong_together_are_refused()
     }
     let (_other_directory, other) = installation();
     fs::copy(other.join("registry.db"), state.join("registry.db")).unwrap();
+    let error = start_refused(&state).await;
+    let other_key = matches!(error, StartError::Open(OpenError::OtherMasterKey { .. }));
+    assert!(other_key, "a stolen store is worth nothing elsewhere: {error}");
+    fs::copy(other.join("master.key"), state.join("master.key")).unwrap();
     let error = start_refused(&state).await;
     assert!(matches!(error, StartError::Foreign { .. }), "{error}");
 }

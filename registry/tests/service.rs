@@ -385,3 +385,12 @@ async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Out
     .await;
     pinned.into_iter().filter_map(|(_, output)| output).collect()
 }
+
+#[tokio::test]
+async fn the_api_describes_itself_as_the_committed_document_does() {
+    let mut service = Service::new(600, 60).await;
+    let committed = include_str!("../../docs/openapi.json");
+    let committed: serde_json::Value = serde_json::from_str(committed).unwrap();
+    assert_eq!(service.get("/api/v1/openapi.json").await, committed);
+    service.stop().await;
+}

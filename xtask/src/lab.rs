@@ -40,6 +40,9 @@ pub(crate) struct Up {
     /// Length of the hosts' leases in seconds
     #[arg(long, value_name = "SECS")]
     lease: Option<u64>,
+    /// Seconds after which a pair without packets is removed
+    #[arg(long, value_name = "SECS")]
+    idle: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -73,6 +76,7 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         hosts: wanted.hosts,
         token_life_secs: wanted.token_life,
         lease_secs: wanted.lease,
+        idle_secs: wanted.idle,
     };
     let programs = Programs::in_folder(&place.programs());
     let plan = up::up(

@@ -5,6 +5,7 @@
 mod demo;
 mod ebpf;
 mod lab;
+mod manual;
 mod outcome;
 mod place;
 mod programs;
@@ -50,6 +51,8 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// The manual pages and completion scripts of the CLI, into target/man and target/completions
+    Man,
     /// Every check, from format to end to end; needs root
     Test,
     /// The same on a checkout without changes: `git status` must be clean after all stages too
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf { yes } => ebpf::build(&place, yes),
         Task::Lab(verb) => lab::run(&place, verb),
         Task::Demo { json } => demo::run(&place, json.as_deref()),
+        Task::Man => manual::write(&place),
         Task::Test => test::run(&place, Checkout::MayHaveChanges),
         Task::Ci => test::run(&place, Checkout::MustBeClean),
     };

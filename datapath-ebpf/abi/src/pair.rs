@@ -19,6 +19,10 @@ pub struct OutKey {
 pub struct OutEntry {
     /// Boot time in nanoseconds; from this instant on the entry carries nothing.
     pub deadline_ns: u64,
+    /// When a packet last passed by this entry, in boot time, written by the programs at most once in
+    /// [`USE_STEP_NS`](crate::limits::USE_STEP_NS); 0 = never since the agent wrote the entry. Nothing is
+    /// decided by it per packet, and nobody but its writer reads it through a reference.
+    pub used_ns: u64,
     /// The pair this entry carries.
     pub pair_id: u64,
     /// What the receiver calls this pair on the wire.
@@ -50,6 +54,10 @@ pub struct OutEntry {
 pub struct InEntry {
     /// Boot time in nanoseconds; from this instant on the entry delivers nothing.
     pub deadline_ns: u64,
+    /// When a packet last passed by this entry, in boot time, written by the programs at most once in
+    /// [`USE_STEP_NS`](crate::limits::USE_STEP_NS); 0 = never since the agent wrote the entry. Nothing is
+    /// decided by it per packet, and nobody but its writer reads it through a reference.
+    pub used_ns: u64,
     /// The pair this entry delivers.
     pub pair_id: u64,
     /// Outer source that the handle is bound to.
@@ -79,5 +87,5 @@ pub struct InEntry {
 }
 
 const _: () = assert!(size_of::<OutKey>() == 20);
-const _: () = assert!(size_of::<OutEntry>() == 104);
-const _: () = assert!(size_of::<InEntry>() == 136);
+const _: () = assert!(size_of::<OutEntry>() == 112);
+const _: () = assert!(size_of::<InEntry>() == 144);

@@ -1,6 +1,6 @@
 //! May it say it to them, now? The pair's entry, its deadline, and the host's lease.
 use crate::sender::Packet;
-use pairgate_abi::{DropReason, EVENT_EXPIRED, EVENT_MISS, Event, OutEntry, OutKey};
+use pairgate_abi::{DropReason, EVENT_EXPIRED, EVENT_MISS, Event, Handle, OutEntry, OutKey};
 
 /// An IPv4 address as the contract has it: `::ffff:a.b.c.d`.
 #[inline(always)]
@@ -60,6 +60,7 @@ pub fn event(reason: DropReason, key: &OutKey, packet: &Packet, now_ns: u64) -> 
         tap: key.tap,
         source: wide(packet.ipv4.source),
         destination: key.destination,
+        handle: Handle::from_wire([0; 3], [0; 2]),
         at_ns: now_ns,
     })
 }

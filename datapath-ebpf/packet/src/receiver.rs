@@ -12,10 +12,10 @@ use crate::{
     ethernet::{self, Ethernet},
     ipv4::{self, Ipv4},
     outer::{self, Outer},
-    pair::narrow,
+    pair::{narrow, wide},
     transport::Ports,
 };
-use pairgate_abi::{DropReason, GATEWAY_MAC, InEntry};
+use pairgate_abi::{DropReason, EVENT_UNKNOWN_HANDLE, Event, GATEWAY_MAC, InEntry};
 
 /// Where the inner Ethernet header stands.
 const INNER_AT: usize = outer::READ;
@@ -65,6 +65,22 @@ pub fn check<'a>(
         return Err(DropReason::Lease);
     }
     Ok(entry)
+}
+
+/// The event that a drop raises: a sender who does not know that we have forgotten its pair can be told.
+#[inline(always)]
+pub fn event(reason: DropReason, outer: &Outer, now_ns: u64) -> Option<Event> {
+    if !matches!(reason, DropReason::Handle) {
+        return None;
+    }
+    Some(Event {
+        kind: EVENT_UNKNOWN_HANDLE,
+        tap: 0,
+        source: wide(outer.source),
+        destination: wide(outer.destination),
+        handle: outer.handle,
+        at_ns: now_ns,
+    })
 }
 
 /// True if the inner packet is the one that the entry is bound to, and whole.

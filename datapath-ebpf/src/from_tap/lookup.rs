@@ -17,7 +17,12 @@ pub fn tap(skb: &Skb) -> Result<&'static TapEntry, DropReason> {
 #[inline(always)]
 pub fn pair(skb: &Skb, tap: &TapEntry, packet: &Packet) -> Result<&'static OutEntry, DropReason> {
     let (key, now) = (pair::key(skb.interface(), packet), skb::now());
-    let found = pair::check(packet, maps::pair_out(&key), maps::lease(), now);
+    let used = maps::pair_out(&key);
+    let entry = used.as_ref().map(|used| used.entry);
+    let found = pair::check(packet, entry, maps::lease(), now);
+    if let (Ok(_), Some(used)) = (found, &used) {
+        used.note(now);
+    }
     if let Err(reason) = found
         && let Some(event) = pair::event(reason, &key, packet, now)
     {

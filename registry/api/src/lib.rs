@@ -1,9 +1,11 @@
 //! What registry, agents and operators say to each other.
 //!
-//! [`grpc`]: agents with the registry and with each other. [`rest`]: operators and programs with the
+//! [`audit`]: what was done, checkable. [`grpc`]: agents with the registry and with each other. [`rest`]: operators and programs with the
 //! registry. [`local`]: the CLI with the agent of its own host, over a Unix socket. [`routes`]: which role
 //! may call what.
 
+pub mod audit;
+mod hexadecimal;
 pub mod local;
 pub mod rest;
 pub mod routes;

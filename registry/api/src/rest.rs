@@ -3,10 +3,16 @@
 //! | method and path | body | answer |
 //! |---|---|---|
 //! | GET `/status` | | [`Status`] |
+//! | GET `/audit` | [`AuditQuery`] | [`crate::audit::Page`] |
 //! | GET, POST `/networks` | [`NewNetwork`] | `Vec<`[`Network`]`>`, [`Network`] |
 //! | GET `/networks/{network}` | | [`Network`] |
 //! | GET, POST `/hosts` | [`NewHost`] | `Vec<`[`Host`]`>`, [`Host`] |
 //! | GET `/hosts/{host}` | | [`Host`] |
+//! | POST `/hosts/{host}/reset` | | [`Host`] |
+//! | GET, POST `/zero-certificates` | [`NewZero`] | `Vec<`[`Zero`]`>`, [`IssuedZero`] |
+//! | POST `/zero-certificates/{id}/revocation` | | [`Zero`] |
+//! | GET, POST `/operators` | [`NewOperator`] | `Vec<`[`Operator`]`>`, [`IssuedOperator`] |
+//! | POST `/operators/{id}/revocation` | | [`Operator`] |
 //! | GET, POST `/networks/{network}/vms` | [`NewVm`] | `Vec<`[`Vm`]`>`, [`Vm`] |
 //! | GET `/networks/{network}/vms/{vm}` | | [`Vm`] |
 //! | POST `/networks/{network}/vms/{vm}/placement` | [`NewPlacement`] | [`Vm`] |
@@ -19,8 +25,25 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use uuid::Uuid;
 
+/// Which rows of the audit are asked for.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only rows with a higher number: the last one of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only rows from this instant on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// Rows at most; 100 unless given, never more than 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
 /// What went wrong, for people and programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// A word for programs, never renamed: `not_found`, `exists`, `invalid`, `conflict`, `forbidden`,
     /// `unavailable`, `internal`.
@@ -35,6 +58,7 @@ pub struct Problem {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewNetwork {
     pub name: String,
@@ -43,6 +67,7 @@ pub struct NewNetwork {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Network {
     pub id: Uuid,
     pub name: String,
@@ -52,10 +77,12 @@ pub struct Network {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewHost {
     pub name: String,
     /// Underlay address.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub address: IpAddr,
     /// Where peers reach the agent; 7444 unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,9 +93,11 @@ pub struct NewHost {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Host {
     pub id: Uuid,
     pub name: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub address: IpAddr,
     pub agent_port: u16,
     pub overlay_port: u16,
@@ -83,12 +112,81 @@ pub struct Host {
     pub lease_ends_unix_ms: Option<u64>,
 }
 
+/// A zero certificate: good for enrolling hosts, and for nothing else.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewZero {
+    /// Who gets it; of the form of a name.
+    pub owner: String,
+    /// PKCS #10 in PEM, Ed25519 or P-256; only its public key is used, and the private key stays with its owner.
+    pub signing_request: String,
+    /// Enrolments that it is good for; 1 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+    /// Seconds, 60 to 2592000; one day unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_secs: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Zero {
+    pub id: Uuid,
+    pub owner: String,
+    pub expires_unix_ms: u64,
+    pub uses_left: u32,
+    pub revoked: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IssuedZero {
+    pub zero: Zero,
+    pub certificate_pem: String,
+    /// The installation's CA.
+    pub authority_pem: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewOperator {
+    /// Who gets it; of the form of a name.
+    pub owner: String,
+    /// PKCS #10 in PEM, Ed25519 or P-256; only its public key is used, and the private key stays with its owner.
+    pub signing_request: String,
+    /// Seconds, 60 to 31536000; 90 days unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life_secs: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Operator {
+    pub id: Uuid,
+    pub owner: String,
+    pub expires_unix_ms: u64,
+    pub revoked: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IssuedOperator {
+    pub operator: Operator,
+    pub certificate_pem: String,
+    /// The installation's CA.
+    pub authority_pem: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewVm {
     pub name: String,
     /// One of the network's prefix; chosen by the registry if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub address: Option<IpAddr>,
     /// Such as `02:00:00:00:00:01`; chosen by the registry if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,10 +194,12 @@ pub struct NewVm {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Vm {
     pub id: Uuid,
     pub name: String,
     pub network: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub address: IpAddr,
     pub prefix: u8,
     pub mac: String,
@@ -108,6 +208,7 @@ pub struct Vm {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Placement {
     pub host: String,
     pub generation: u32,
@@ -118,6 +219,7 @@ pub struct Placement {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewPlacement {
     pub host: String,
@@ -125,6 +227,7 @@ pub struct NewPlacement {
 
 /// Allows both directions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewPair {
     pub source: String,
@@ -133,6 +236,7 @@ pub struct NewPair {
 
 /// One direction that is allowed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pair {
     /// Never used twice; may exceed 2^53.
     pub id: u64,
@@ -145,6 +249,7 @@ pub struct Pair {
 
 /// Ends both directions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewDenial {
     pub source: String,
@@ -154,6 +259,7 @@ pub struct NewDenial {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Denial {
     /// Whether every direction has ended for certain.
     pub applied: bool,
@@ -165,6 +271,7 @@ pub struct Denial {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeniedDirection {
     pub pair_id: u64,
     pub source: String,
@@ -182,6 +289,7 @@ pub struct DeniedDirection {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
     pub version: String,
     pub installation: Uuid,

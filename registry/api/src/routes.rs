@@ -38,6 +38,7 @@ const GRPC: &[(&str, Role)] = &[
     ("/pairgate.v1.Registry/RenewLease", Role::Host),
     ("/pairgate.v1.Registry/Mint", Role::Host),
     ("/pairgate.v1.Peer/Offer", Role::Host),
+    ("/pairgate.v1.Peer/Hint", Role::Host),
 ];
 
 /// Whether a caller with this role may use this path at all.

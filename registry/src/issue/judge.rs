@@ -18,6 +18,8 @@ pub struct Ask {
     pub host: Uuid,
     pub question: MintQuestion,
     pub proof: MintProof,
+    /// The opposite pair's token is wanted too.
+    pub with_back: bool,
 }
 
 /// Why there is no token. Outside there is one word for all of them.
@@ -66,6 +68,9 @@ impl Reason {
 #[derive(Clone, Debug)]
 pub struct Minted {
     pub token: Token,
+    /// Of the opposite pair, if it was asked for and is allowed: one trip then opens both ways. Its key is
+    /// that of the asking host's own VM, so it tells that host nothing it could not forge.
+    pub back: Option<Token>,
     pub destination_host: Uuid,
     pub destination_agent_port: u16,
 }
@@ -84,6 +89,12 @@ pub fn mint(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) ->
         .unwrap_or_else(|| decoy_claims(settings, now_unix_secs))
         .mint(destination.map_or(&decoy_key, |placed| &placed.secret_key));
     let token = black_box(token);
+    let back = back_claims(ask, facts, settings, now_unix_secs);
+    let is_back = ask.with_back && back.is_some();
+    let back = back
+        .unwrap_or_else(|| decoy_claims(settings, now_unix_secs))
+        .mint(source_key);
+    let back = black_box(back).ok().filter(|_| is_back);
 
     let require = |holds: bool, reason: Reason| if holds { Ok(()) } else { Err(reason) };
     require(here, Reason::SourceNotHere)?;
@@ -98,6 +109,7 @@ pub fn mint(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) ->
     require(placed.host != ask.host, Reason::SameHost)?;
     Ok(Minted {
         token: token.map_err(|_| Reason::Unmintable)?,
+        back,
         destination_host: placed.host,
         destination_agent_port: placed.agent_port,
     })
@@ -123,6 +135,24 @@ fn claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> O
         destination_host: placed.host_address,
         not_before_unix_secs: now_unix_secs.saturating_sub(NOT_BEFORE_BACK_SECS),
         expires_unix_secs: now_unix_secs.saturating_add(settings.token_life_secs()),
+    })
+}
+
+/// The same question asked from the other end.
+fn back_claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> Option<Claims> {
+    let there = claims(ask, facts, settings, now_unix_secs)?;
+    Some(Claims {
+        overlay_port: facts.source.as_ref()?.overlay_port,
+        pair_id: facts.back?,
+        source_generation: there.destination_generation,
+        destination_generation: there.source_generation,
+        source_vm: there.destination_vm,
+        destination_vm: there.source_vm,
+        source_address: there.destination_address,
+        destination_address: there.source_address,
+        source_host: there.destination_host,
+        destination_host: there.source_host,
+        ..there
     })
 }
 

@@ -120,21 +120,21 @@ fn decide(
     let facts = change.mint_facts(question.network, question.source_vm, question.destination_address)?;
     let answer = judge::mint(ask, &facts, settings, change.now_unix_ms / 1000);
     if let Ok(minted) = &answer {
-        let claims = minted.token.claims();
-        let actor = Actor::Caller {
-            role: Role::Host,
-            id: ask.host,
-        };
-        change.audit(
-            actor,
-            &Event::TokenMinted {
+        for token in [Some(&minted.token), minted.back.as_ref()].into_iter().flatten() {
+            let claims = token.claims();
+            let actor = Actor::Caller {
+                role: Role::Host,
+                id: ask.host,
+            };
+            let event = Event::TokenMinted {
                 pair: claims.pair_id,
                 host: ask.host,
                 source_generation: claims.source_generation,
                 destination_generation: claims.destination_generation,
                 expires_unix_secs: claims.expires_unix_secs,
-            },
-        )?;
+            };
+            change.audit(actor, &event)?;
+        }
     }
     Ok(answer)
 }

@@ -110,6 +110,7 @@ mod tests {
                 unix_secs,
             },
             proof: MintProof::from_slice(&[nonce; 32]).unwrap(),
+            with_back: false,
         }
     }
 

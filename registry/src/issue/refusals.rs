@@ -99,6 +99,7 @@ mod tests {
                     unix_secs: 0,
                 },
                 proof: MintProof::from_slice(&[0; 32]).unwrap(),
+                with_back: false,
             };
             refusals.count(&ask, Reason::SourceNotHere);
         }

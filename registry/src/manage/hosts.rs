@@ -77,6 +77,21 @@ impl Registry {
         Ok(created)
     }
 
+    /// Lets the record wait for another key: the certificate that its host has is worth nothing from here on.
+    /// What waits already is left as it is.
+    pub async fn reset_host(&self, actor: Actor, name: String) -> Result<rest::Host, FindError> {
+        let host = self
+            .store
+            .change(move |change| {
+                let host = find_host(change, &name)?;
+                change.reset_host(actor, host.id)?;
+                find_host(change, &name)
+            })
+            .await?;
+        tracing::info!(host = %host.id, name = host.name, "host record reset");
+        Ok(self.shown_host(&host))
+    }
+
     pub async fn list_hosts(&self) -> Result<Vec<rest::Host>, StoreError> {
         let hosts = self.store.read(|view| view.hosts()).await?;
         Ok(hosts.iter().map(|host| self.shown_host(host)).collect())

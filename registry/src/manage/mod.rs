@@ -3,6 +3,8 @@
 //! Guarantee: each operation is one transaction with its audit row, and decides on what that transaction
 //! reads; nothing is looked up before and believed later.
 
+mod audit;
+mod certificates;
 mod denials;
 mod hosts;
 mod networks;
@@ -11,6 +13,7 @@ mod placements;
 mod status;
 mod vms;
 
+pub use certificates::{CreateCertificateError, RevokeError};
 pub use denials::DenyError;
 pub use hosts::CreateHostError;
 pub use networks::CreateNetworkError;
@@ -44,8 +47,8 @@ pub trait Refusal: std::error::Error {
 impl Refusal for StoreError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Stopped | Self::Full => Kind::Unavailable,
-            Self::Sqlite(_) | Self::Inconsistent(_) => Kind::Internal,
+            Self::Stopped | Self::Full | Self::Undone => Kind::Unavailable,
+            Self::Sqlite(_) | Self::Inconsistent(_) | Self::Seal(_) => Kind::Internal,
         }
     }
 }

@@ -98,8 +98,8 @@ impl Registry {
     }
 }
 
-/// Opens every waiting placement whose hosts before are fenced. The fences were committed by an earlier change,
-/// so a host that is certain now stays certain: it gets no lease again without the revision that fenced it.
+/// Opens every waiting placement whose hosts before are fenced; runs in a change that sees only what is
+/// committed. The fences were committed by an earlier change, so a host that is certain now stays certain: it gets no lease again without the revision that fenced it.
 pub(crate) fn open_fenced(change: &Change<'_>, standings: &Standings) -> Result<(), StoreError> {
     for waiting in change.waiting()? {
         let is_fenced = |fence: &Fence| {

@@ -28,14 +28,16 @@ pub struct Running {
 #[error("the store has stopped after a disk failure: repair the disk, then start the registry again")]
 pub struct DiskFailed;
 
-/// Opens the installation and serves it until `stop`, or until the disk fails.
+/// Opens the installation and serves it until `stop`, or until the disk fails. The master key is looked for in
+/// the state directory if no place is given.
 pub async fn start(
     directory: &Path,
+    master_key: Option<&Path>,
     listen: SocketAddr,
     settings: Settings,
     stop: CancellationToken,
 ) -> Result<Running, StartError> {
-    let (registry, credentials) = Registry::open(directory, settings, stop.clone()).await?;
+    let (registry, credentials) = Registry::open(directory, master_key, settings, stop.clone()).await?;
     let tls = server_config(&credentials)?;
     let cannot_listen = |source| StartError::Listen {
         address: listen,

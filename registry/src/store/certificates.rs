@@ -6,7 +6,7 @@ use super::{
     worker::{Change, View},
 };
 use crate::audit::{Actor, Event};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,25 +18,34 @@ pub struct ZeroCertificate {
     pub revoked: bool,
 }
 
+const ZERO: &str = "SELECT id, owner, expires_unix_ms, uses_left, revoked FROM zero_certificate";
+
+fn zero_certificate(row: &Row<'_>) -> rusqlite::Result<ZeroCertificate> {
+    Ok(ZeroCertificate {
+        id: row.uuid(0)?,
+        owner: row.get(1)?,
+        expires_unix_ms: row.unsigned(2)?,
+        uses_left: row.small(3)?,
+        revoked: row.get(4)?,
+    })
+}
+
 impl View<'_> {
     pub fn zero_certificate(&self, id: Uuid) -> Result<Option<ZeroCertificate>, StoreError> {
-        let row = self
+        let found = self
             .transaction
-            .query_row(
-                "SELECT owner, expires_unix_ms, uses_left, revoked FROM zero_certificate WHERE id = ?1",
-                params![id.as_bytes()],
-                |row| {
-                    Ok(ZeroCertificate {
-                        id,
-                        owner: row.get(0)?,
-                        expires_unix_ms: row.unsigned(1)?,
-                        uses_left: row.small(2)?,
-                        revoked: row.get(3)?,
-                    })
-                },
-            )
+            .prepare_cached(&format!("{ZERO} WHERE id = ?1"))?
+            .query_row(params![id.as_bytes()], zero_certificate)
             .optional()?;
-        Ok(row)
+        Ok(found)
+    }
+
+    pub fn zero_certificates(&self) -> Result<Vec<ZeroCertificate>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached(&format!("{ZERO} ORDER BY owner, id"))?;
+        let rows = query.query_map([], zero_certificate)?.collect::<Result<_, _>>()?;
+        Ok(rows)
     }
 }
 
@@ -62,6 +71,18 @@ impl Change<'_> {
                 expires_unix_ms: zero.expires_unix_ms,
             },
         )
+    }
+
+    /// Writes nothing if there is nothing to revoke.
+    pub fn revoke_zero_certificate(&self, actor: Actor, zero: Uuid) -> Result<(), StoreError> {
+        let revoked = self.transaction.execute(
+            "UPDATE zero_certificate SET revoked = 1 WHERE id = ?1 AND revoked = 0",
+            params![zero.as_bytes()],
+        )?;
+        if revoked == 0 {
+            return Ok(());
+        }
+        self.audit(actor, &Event::ZeroCertificateRevoked { zero })
     }
 
     /// Takes one use; refuses where none is left, whatever was read before.

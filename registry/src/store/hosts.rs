@@ -60,6 +60,17 @@ impl View<'_> {
         Ok(rows)
     }
 
+    /// Every host that may hold a lease of an earlier run: one that is enrolled, and one that was before a reset.
+    pub fn hosts_that_may_hold_a_lease(&self) -> Result<Vec<Uuid>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached("SELECT id FROM host WHERE public_key IS NOT NULL OR reset = 1")?;
+        let rows = query
+            .query_map([], |row| row.uuid(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
     pub fn host_address_is_taken(&self, address: Ipv4Addr) -> Result<bool, StoreError> {
         self.exists("SELECT 1 FROM host WHERE address = ?1", address)
     }
@@ -115,6 +126,20 @@ impl Change<'_> {
                 address: host.address,
             },
         )
+    }
+
+    /// Lets the record wait again; its revision makes the host's stream look, and end.
+    pub fn reset_host(&self, actor: Actor, host: Uuid) -> Result<(), StoreError> {
+        let reset = self.transaction.execute(
+            "UPDATE host SET public_key = NULL, certificate_pem = NULL, certificate_ends_unix_ms = NULL, reset = 1
+             WHERE id = ?1 AND public_key IS NOT NULL",
+            params![host.as_bytes()],
+        )?;
+        if reset == 0 {
+            return Ok(());
+        }
+        self.revision()?;
+        self.audit(actor, &Event::HostReset { host })
     }
 
     pub fn set_enrolled(&self, host: Uuid, enrolled: &Enrolled) -> Result<(), StoreError> {

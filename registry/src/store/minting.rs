@@ -6,6 +6,7 @@ use super::{
     placements::secret_key,
     worker::View,
 };
+use crate::vault::Belongs;
 use pairgate_token::SecretKey;
 use rusqlite::{OptionalExtension, params};
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ pub struct Facts {
     pub source: Option<SourceFacts>,
     pub destination: Option<DestinationFacts>,
     pub pair: Option<u64>,
+    /// The opposite pair.
+    pub back: Option<u64>,
 }
 
 /// A VM of the network, with its placement; a VM without one is not found.
@@ -26,6 +29,7 @@ pub struct SourceFacts {
     pub address: IpAddr,
     pub host: Uuid,
     pub host_address: IpAddr,
+    pub overlay_port: u16,
     pub generation: u32,
     pub secret_key: SecretKey,
     pub open: bool,
@@ -59,10 +63,12 @@ impl View<'_> {
         let destination = self.mint_destination(network, destination_address)?;
         let destination_vm = destination.as_ref().map_or(Uuid::nil(), |facts| facts.vm);
         let pair = self.pair(source, destination_vm)?.map(|pair| pair.id);
+        let back = self.pair(destination_vm, source)?.map(|pair| pair.id);
         Ok(Facts {
             source: source_facts,
             destination,
             pair,
+            back,
         })
     }
 
@@ -70,19 +76,21 @@ impl View<'_> {
         let found = self
             .transaction
             .prepare_cached(
-                "SELECT vm.address, host.id, host.address, placement.generation, placement.secret_key,
-                        placement.open
+                "SELECT vm.address, host.id, host.address, placement.generation, placement.sealed_key,
+                        placement.open, host.overlay_port
                  FROM vm JOIN placement ON placement.vm = vm.id JOIN host ON host.id = placement.host
                  WHERE vm.network = ?1 AND vm.id = ?2",
             )?
             .query_row(params![network.as_bytes(), vm.as_bytes()], |row| {
+                let generation = row.small(3)?;
                 Ok(SourceFacts {
                     address: row.ip(0)?,
                     host: row.uuid(1)?,
                     host_address: row.ip(2)?,
-                    generation: row.small(3)?,
-                    secret_key: secret_key(row, 4)?,
+                    generation,
+                    secret_key: secret_key(row, 4, self.vault, Belongs::Vm { vm, generation })?,
                     open: row.get(5)?,
+                    overlay_port: row.small(6)?,
                 })
             })
             .optional()?;
@@ -98,28 +106,29 @@ impl View<'_> {
             .transaction
             .prepare_cached(
                 "SELECT vm.id, host.id, host.address, host.agent_port, host.overlay_port,
-                        placement.generation, placement.secret_key, placement.open
+                        placement.generation, placement.sealed_key, placement.open
                  FROM vm LEFT JOIN placement ON placement.vm = vm.id
                       LEFT JOIN host ON host.id = placement.host
                  WHERE vm.network = ?1 AND vm.address = ?2",
             )?
             .query_row(params![network.as_bytes(), columns::address(address)], |row| {
+                let vm = row.uuid(0)?;
                 let placed = match row.maybe_uuid(1)? {
                     None => None,
-                    Some(host) => Some(DestinationPlaced {
-                        host,
-                        host_address: row.ip(2)?,
-                        agent_port: row.small(3)?,
-                        overlay_port: row.small(4)?,
-                        generation: row.small(5)?,
-                        secret_key: secret_key(row, 6)?,
-                        open: row.get(7)?,
-                    }),
+                    Some(host) => {
+                        let generation = row.small(5)?;
+                        Some(DestinationPlaced {
+                            host,
+                            host_address: row.ip(2)?,
+                            agent_port: row.small(3)?,
+                            overlay_port: row.small(4)?,
+                            generation,
+                            secret_key: secret_key(row, 6, self.vault, Belongs::Vm { vm, generation })?,
+                            open: row.get(7)?,
+                        })
+                    }
                 };
-                Ok(DestinationFacts {
-                    vm: row.uuid(0)?,
-                    placed,
-                })
+                Ok(DestinationFacts { vm, placed })
             })
             .optional()?;
         Ok(found)

@@ -1,8 +1,8 @@
 //! What must survive everything: one SQLite file, and the only place that speaks SQL.
 //!
-//! Two threads own one connection each. The *writer* runs one [`Change`] after the other, each in a
-//! transaction of its own that holds the change, its audit row and its revision; the *reader* runs [`View`]s,
-//! each on one snapshot.
+//! Two threads own one connection each. The *writer* runs one [`Change`] after the other; each is whole or
+//! not there, with its audit row and its revision, and those that wait at once share one transaction and one
+//! sync. The *reader* runs [`View`]s, each on one snapshot.
 //!
 //! Guarantee: [`Store::change`] answers `Ok` only after the transaction is committed and synced to disk, and
 //! [`Store::revision`] never shows a revision before that. A change whose caller went away is carried out or
@@ -13,6 +13,8 @@
 //! Refuses to open a file that is missing, damaged, of another program or of a later version: an installation
 //! that has lost its store must never look like an empty one.
 
+mod auditing;
+mod batch;
 mod certificates;
 mod columns;
 mod hosts;
@@ -20,16 +22,19 @@ mod listing;
 mod minting;
 mod networks;
 mod open;
+mod operators;
 mod pairs;
 mod placements;
 mod schema;
 mod vms;
 mod worker;
 
+pub use auditing::PAGE_LEN_MAX as AUDIT_PAGE_LEN_MAX;
 pub use certificates::ZeroCertificate;
 pub use hosts::Enrolled;
 pub use minting::{DestinationFacts, DestinationPlaced, Facts, SourceFacts};
 pub use open::{Installation, OpenError, create};
+pub use operators::OperatorCertificate;
 pub use pairs::{AllowedPair, DeadPair};
 pub use placements::{Goal, GoalVm, NewPlacement, Waiting};
 pub use worker::{Change, Store, View};
@@ -48,10 +53,16 @@ pub enum StoreError {
     Stopped,
     #[error("the disk that holds the store is full: make room and try again")]
     Full,
+    #[error(
+        "the change was undone together with another that the disk did not take, or another program holds the store: try again"
+    )]
+    Undone,
     #[error("the store could not carry this out: {0}")]
     Sqlite(#[source] rusqlite::Error),
     #[error("the store holds something that cannot be: {0}")]
     Inconsistent(&'static str),
+    #[error(transparent)]
+    Seal(#[from] crate::vault::SealError),
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -1,15 +1,17 @@
 //! Making the store once, and opening it ever after.
 
 use super::{
-    Store, StoreError, ZeroCertificate,
+    OperatorCertificate, Store, StoreError, ZeroCertificate,
+    batch::BATCH_LEN_MAX,
     columns::{Columns, number},
-    schema::{APPLICATION_ID, MIGRATIONS},
+    schema::{APPLICATION_ID, SEALED_SINCE, migrations},
     worker::{Change, View},
 };
 use crate::{
     audit::{Actor, Event},
     clock::Clock,
     settings::{Before, Settings},
+    vault::{MasterKeyError, Vault},
 };
 use rusqlite::{Connection, OpenFlags, params};
 use std::{
@@ -50,6 +52,12 @@ pub enum OpenError {
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("the store {path} did not take the start: {source}")]
     Start { path: PathBuf, source: StoreError },
+    #[error(transparent)]
+    MasterKey(#[from] MasterKeyError),
+    #[error(
+        "{master_key} is not the master key of the store {path}: its secrets were sealed under another one; name the right one with --master-key"
+    )]
+    OtherMasterKey { path: PathBuf, master_key: PathBuf },
     #[error("cannot start the store's threads: {0}")]
     Thread(#[source] io::Error),
 }
@@ -58,7 +66,9 @@ pub enum OpenError {
 /// that has it already.
 pub fn create(
     path: &Path,
+    vault: &Arc<Vault>,
     installation: Uuid,
+    operator: &OperatorCertificate,
     zero: &ZeroCertificate,
     now_unix_ms: u64,
 ) -> Result<(), OpenError> {
@@ -73,15 +83,15 @@ pub fn create(
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(failed)?;
     prepare(&connection).map_err(failed)?;
-    MIGRATIONS
+    migrations(vault)
         .to_latest(&mut connection)
         .map_err(|source| OpenError::Layout {
             path: path.to_owned(),
             source,
         })?;
     let transaction = connection.transaction().map_err(failed)?;
-    let change = Change::new(&transaction, now_unix_ms);
-    first_rows(&change, installation, zero).map_err(|source| OpenError::Start {
+    let change = Change::new(&transaction, vault, now_unix_ms);
+    first_rows(&change, installation, operator, zero).map_err(|source| OpenError::Start {
         path: path.to_owned(),
         source,
     })?;
@@ -90,44 +100,104 @@ pub fn create(
     connection.close().map_err(|(_, source)| failed(source))
 }
 
-fn first_rows(change: &Change<'_>, installation: Uuid, zero: &ZeroCertificate) -> Result<(), StoreError> {
+fn first_rows(
+    change: &Change<'_>,
+    installation: Uuid,
+    operator: &OperatorCertificate,
+    zero: &ZeroCertificate,
+) -> Result<(), StoreError> {
     change.transaction.execute(
-        "INSERT INTO installation (one, id, revision) VALUES (1, ?1, 1)",
-        params![installation.as_bytes()],
+        "INSERT INTO installation (one, id, revision, master_check) VALUES (1, ?1, 1, ?2)",
+        params![installation.as_bytes(), change.vault.check_value(installation)?],
     )?;
     change.audit(Actor::Registry, &Event::InstallationMade { installation })?;
+    change.insert_operator(Actor::Registry, operator)?;
     change.insert_zero_certificate(Actor::Registry, zero)
 }
 
 impl Store {
-    /// Opens an existing store for a service with these settings, and starts its threads.
+    /// Opens an existing store for a service with these settings, and starts its threads. A store from before
+    /// secrets were sealed gets its master key here, in a new file.
     pub fn open(
         path: &Path,
+        master_key: &Path,
         settings: Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Installation), OpenError> {
+        Self::open_batching(path, master_key, settings, clock, BATCH_LEN_MAX)
+    }
+
+    pub(super) fn open_batching(
+        path: &Path,
+        master_key: &Path,
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        batch_len_max: usize,
+    ) -> Result<(Self, Installation), OpenError> {
+        let failed = |source| OpenError::Sqlite {
+            path: path.to_owned(),
+            source,
+        };
         let mut writer = open_existing(path)?;
-        MIGRATIONS
+        let vault = Arc::new(vault(&writer, path, master_key)?);
+        migrations(&vault)
             .to_latest(&mut writer)
             .map_err(|source| OpenError::Layout {
                 path: path.to_owned(),
                 source,
             })?;
+        // What a migration has overwritten must not stay readable in the log.
+        writer
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(failed)?;
         let (installation, revision) =
-            start(&mut writer, settings, clock.now_unix_ms()).map_err(|source| OpenError::Start {
+            start(&mut writer, &vault, settings, clock.now_unix_ms()).map_err(|source| OpenError::Start {
                 path: path.to_owned(),
                 source,
             })?;
-        let failed = |source| OpenError::Sqlite {
-            path: path.to_owned(),
-            source,
-        };
         let reader = connect(path).map_err(failed)?;
         prepare(&reader).map_err(failed)?;
         reader.pragma_update(None, "query_only", true).map_err(failed)?;
-        let store = Self::start(writer, reader, revision, clock).map_err(OpenError::Thread)?;
+        let store =
+            Self::start(writer, reader, vault, revision, clock, batch_len_max).map_err(OpenError::Thread)?;
         Ok((store, installation))
     }
+}
+
+/// The master key of this store, or a refusal: a wrong one would be found out only by the first mint.
+fn vault(connection: &Connection, path: &Path, master_key: &Path) -> Result<Vault, OpenError> {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let layout: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed)?;
+    if layout < SEALED_SINCE {
+        return match Vault::load(master_key) {
+            Err(MasterKeyError::Missing { .. }) => {
+                tracing::warn!(
+                    path = %master_key.display(),
+                    "this store's secrets were not sealed yet: a master key was made; keep it apart from copies of the store"
+                );
+                Ok(Vault::make(master_key)?)
+            }
+            found => Ok(found?),
+        };
+    }
+    let vault = Vault::load(master_key)?;
+    let (id, check) = connection
+        .query_row("SELECT id, master_check FROM installation", [], |row| {
+            Ok((row.uuid(0)?, row.get(1)?))
+        })
+        .map_err(failed)?;
+    if !vault.is_of(id, &check) {
+        return Err(OpenError::OtherMasterKey {
+            path: path.to_owned(),
+            master_key: master_key.to_owned(),
+        });
+    }
+    Ok(vault)
 }
 
 /// Never creates, and believes nothing that the file says before it has been checked.
@@ -193,11 +263,12 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 /// Writes down the settings of this run before anything is granted under them.
 fn start(
     connection: &mut Connection,
+    vault: &Vault,
     settings: Settings,
     now_unix_ms: u64,
 ) -> Result<(Installation, u64), StoreError> {
     let transaction = connection.transaction()?;
-    let change = Change::new(&transaction, now_unix_ms);
+    let change = Change::new(&transaction, vault, now_unix_ms);
     let (id, last, before) = last_run(&change)?;
     let before = before.at_start(last, now_unix_ms);
     transaction.execute(

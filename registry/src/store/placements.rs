@@ -6,12 +6,12 @@ use super::{
 use crate::{
     audit::{Actor, Event},
     inventory::placement::{Fence, Placed},
+    vault::{Belongs, SEALED_LEN, Vault},
 };
 use pairgate_token::SecretKey;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, params, types::Type};
 use std::net::IpAddr;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// A generation that begins.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl View<'_> {
     pub fn goal(&self, host: Uuid) -> Result<Goal, StoreError> {
         let mut vms = self.transaction.prepare_cached(
             "SELECT vm.id, vm.name, network.id, network.name, vm.mac, vm.address, prefix.length, network.mtu,
-                    placement.generation, placement.secret_key, placement.tap
+                    placement.generation, placement.sealed_key, placement.tap
              FROM placement JOIN vm ON vm.id = placement.vm JOIN network ON network.id = vm.network
                   JOIN prefix ON prefix.network = network.id AND prefix.family = 4
              WHERE placement.host = ?1 AND placement.open = 1 ORDER BY vm.id",
@@ -139,7 +139,7 @@ impl View<'_> {
         Ok(Goal {
             revision: self.current_revision()?,
             vms: vms
-                .query_map(params![host.as_bytes()], goal_vm)?
+                .query_map(params![host.as_bytes()], |row| goal_vm(row, self.vault))?
                 .collect::<Result<_, _>>()?,
             dead_pairs: dead_pairs
                 .query_map([], |row| row.unsigned(0))?
@@ -151,9 +151,10 @@ impl View<'_> {
     }
 }
 
-fn goal_vm(row: &Row<'_>) -> rusqlite::Result<GoalVm> {
+fn goal_vm(row: &Row<'_>, vault: &Vault) -> rusqlite::Result<GoalVm> {
+    let (vm, generation) = (row.uuid(0)?, row.small(8)?);
     Ok(GoalVm {
-        id: row.uuid(0)?,
+        id: vm,
         name: row.get(1)?,
         network: row.uuid(2)?,
         network_name: row.get(3)?,
@@ -161,15 +162,22 @@ fn goal_vm(row: &Row<'_>) -> rusqlite::Result<GoalVm> {
         address: row.ip(5)?,
         prefix: row.small(6)?,
         mtu: row.small(7)?,
-        generation: row.small(8)?,
-        secret_key: secret_key(row, 9)?,
+        generation,
+        secret_key: secret_key(row, 9, vault, Belongs::Vm { vm, generation })?,
         tap: row.get(10)?,
     })
 }
 
-pub(super) fn secret_key(row: &Row<'_>, column: usize) -> rusqlite::Result<SecretKey> {
-    let bytes = Zeroizing::new(row.get::<_, [u8; 32]>(column)?);
-    Ok(SecretKey::from_bytes(*bytes))
+pub(super) fn secret_key(
+    row: &Row<'_>,
+    column: usize,
+    vault: &Vault,
+    belongs: Belongs,
+) -> rusqlite::Result<SecretKey> {
+    let sealed: [u8; SEALED_LEN] = row.get(column)?;
+    vault
+        .open(belongs, &sealed)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(error)))
 }
 
 impl Change<'_> {
@@ -179,15 +187,20 @@ impl Change<'_> {
             "UPDATE vm SET generation = ?2 WHERE id = ?1",
             params![new.vm.as_bytes(), new.generation],
         )?;
+        let belongs = Belongs::Vm {
+            vm: new.vm,
+            generation: new.generation,
+        };
+        let sealed = self.vault.seal(belongs, new.secret_key)?;
         self.transaction.execute(
-            "INSERT INTO placement (vm, host, generation, secret_key, tap, open) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO placement (vm, host, generation, sealed_key, tap, open) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (vm) DO UPDATE SET host = excluded.host, generation = excluded.generation,
-                 secret_key = excluded.secret_key, tap = excluded.tap, open = excluded.open",
+                 sealed_key = excluded.sealed_key, tap = excluded.tap, open = excluded.open",
             params![
                 new.vm.as_bytes(),
                 new.host.as_bytes(),
                 new.generation,
-                new.secret_key.expose_bytes(),
+                sealed,
                 new.tap,
                 new.fences.is_empty()
             ],

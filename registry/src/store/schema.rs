@@ -1,15 +1,35 @@
 //! The tables. Ids are 16-byte UUIDs, addresses 16 bytes (IPv4 as ::ffff:a.b.c.d), times Unix milliseconds by
 //! registry time.
 
-use rusqlite_migration::{M, Migrations};
+use super::auditing::chain_all;
+use crate::vault::{Belongs, Vault};
+use pairgate_token::SecretKey;
+use rusqlite::{Transaction, params};
+use rusqlite_migration::{HookError, M, Migrations};
+use std::sync::Arc;
+use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// Says "this file is a Pairgate registry" in the database header: `PGr1`.
 pub(super) const APPLICATION_ID: i32 = 0x5047_7231;
 
-const STEPS: &[M<'static>] = &[M::up(FIRST)];
+/// From this layout on secret keys are sealed: a store of an earlier one has never had a master key.
+pub(super) const SEALED_SINCE: i64 = 2;
 
 /// Every step from an empty file to the current layout; a database of a later version is refused.
-pub(super) const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+pub(super) fn migrations(vault: &Arc<Vault>) -> Migrations<'static> {
+    let vault = vault.clone();
+    Migrations::new(vec![
+        M::up(FIRST),
+        M::up_with_hook(SEALED, move |transaction: &Transaction<'_>| {
+            seal_all(transaction, &vault)
+        }),
+        M::up_with_hook(CHAINED, |transaction: &Transaction<'_>| {
+            Ok(chain_all(transaction)?)
+        }),
+        M::up(OPERATORS),
+    ])
+}
 
 const FIRST: &str = "
 -- One row: whose store this is, the last change, and what earlier runs may have left alive.
@@ -128,12 +148,76 @@ CREATE TABLE audit (
 ) STRICT;
 ";
 
+/// master_check opens under the right master key only; sealed_key is NULL nowhere once the step is done.
+const SEALED: &str = "
+ALTER TABLE installation ADD COLUMN master_check BLOB CHECK (length(master_check) = 60);
+ALTER TABLE placement ADD COLUMN sealed_key BLOB CHECK (length(sealed_key) = 60);
+";
+
+/// previous: hash of the row before. The head is there so that a cut at the end shows.
+const CHAINED: &str = "
+ALTER TABLE audit ADD COLUMN previous BLOB CHECK (length(previous) = 32);
+CREATE TABLE audit_head (
+    one                 INTEGER PRIMARY KEY CHECK (one = 1),
+    number              INTEGER NOT NULL CHECK (number >= 0),
+    hash                BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+";
+
+/// reset: an agent that enrolled before a reset may hold a lease still.
+const OPERATORS: &str = "
+CREATE TABLE operator (
+    id                  BLOB PRIMARY KEY CHECK (length(id) = 16),
+    owner               TEXT NOT NULL,
+    expires_unix_ms     INTEGER NOT NULL,
+    revoked             INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1))
+) STRICT, WITHOUT ROWID;
+ALTER TABLE host ADD COLUMN reset INTEGER NOT NULL DEFAULT 0 CHECK (reset IN (0, 1));
+";
+
+/// Seals the keys that an earlier version kept as they are; the column they were in goes, and with it, by
+/// `secure_delete`, their bytes.
+fn seal_all(transaction: &Transaction<'_>, vault: &Vault) -> Result<(), HookError> {
+    let failed = |error: crate::vault::SealError| HookError::Hook(error.to_string());
+    let mut placements = transaction.prepare("SELECT vm, generation, secret_key FROM placement")?;
+    let mut rows = placements.query([])?;
+    while let Some(row) = rows.next()? {
+        let vm = Uuid::from_bytes(row.get(0)?);
+        let generation: u32 = row.get(1)?;
+        let bytes = Zeroizing::new(row.get::<_, [u8; 32]>(2)?);
+        let sealed = vault
+            .seal(Belongs::Vm { vm, generation }, &SecretKey::from_bytes(*bytes))
+            .map_err(failed)?;
+        transaction.execute(
+            "UPDATE placement SET sealed_key = ?2 WHERE vm = ?1",
+            params![vm.as_bytes(), sealed],
+        )?;
+    }
+    drop(rows);
+    drop(placements);
+    transaction.execute("ALTER TABLE placement DROP COLUMN secret_key", [])?;
+    let mut installations = transaction.prepare("SELECT id FROM installation")?;
+    let ids: Vec<[u8; 16]> = installations
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in ids {
+        let check = vault.check_value(Uuid::from_bytes(id)).map_err(failed)?;
+        transaction.execute("UPDATE installation SET master_check = ?1", params![check])?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The layout before secret keys were sealed.
+    pub(crate) const UNSEALED: &str = FIRST;
 
     #[test]
     fn the_steps_are_sound() {
-        MIGRATIONS.validate().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let vault = Arc::new(Vault::make(&directory.path().join("master.key")).unwrap());
+        migrations(&vault).validate().unwrap();
     }
 }

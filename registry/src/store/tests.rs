@@ -1,9 +1,14 @@
+mod auditing;
+mod batching;
+mod sealing;
+
 use super::*;
 use crate::{
     audit::{Actor, Event},
     clock::Clock,
     inventory::{GUEST_MTU, Host, Mac, Name, Network, Vm},
     settings::Settings,
+    vault::Vault,
 };
 use std::{
     net::Ipv4Addr,
@@ -40,6 +45,10 @@ fn settings() -> Settings {
 
 impl Bench {
     fn new() -> Self {
+        Self::batching(batch::BATCH_LEN_MAX)
+    }
+
+    fn batching(batch_len_max: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let zero = ZeroCertificate {
             id: ZERO,
@@ -49,9 +58,18 @@ impl Bench {
             revoked: false,
         };
         let path = directory.path().join("registry.db");
-        create(&path, Uuid::from_u128(1), &zero, START).unwrap();
+        let master_key = directory.path().join("master.key");
+        let vault = Arc::new(Vault::make(&master_key).unwrap());
+        let operator = OperatorCertificate {
+            id: Uuid::from_u128(6),
+            owner: "test".to_owned(),
+            expires_unix_ms: START + 1,
+            revoked: false,
+        };
+        create(&path, &vault, Uuid::from_u128(1), &operator, &zero, START).unwrap();
         let clock = Arc::new(Hand(AtomicU64::new(START)));
-        let (store, _) = Store::open(&path, settings(), clock.clone()).unwrap();
+        let (store, _) =
+            Store::open_batching(&path, &master_key, settings(), clock.clone(), batch_len_max).unwrap();
         Self {
             directory,
             clock,
@@ -61,6 +79,10 @@ impl Bench {
 
     fn path(&self) -> PathBuf {
         self.directory.path().join("registry.db")
+    }
+
+    fn master_key(&self) -> PathBuf {
+        self.directory.path().join("master.key")
     }
 
     fn audited(&self) -> i64 {
@@ -216,8 +238,9 @@ async fn a_zero_certificate_has_as_many_uses_as_it_says() {
 async fn settings_of_earlier_runs_are_remembered_until_their_leases_have_ended() {
     let bench = Bench::new();
     let path = bench.path();
+    let master_key = bench.master_key();
     let open = |settings| {
-        Store::open(&path, settings, bench.clock.clone())
+        Store::open(&path, &master_key, settings, bench.clock.clone())
             .unwrap()
             .1
             .before

@@ -1,11 +1,11 @@
 //! The two threads, and what runs on them.
 
-use super::{StoreError, columns::number};
-use crate::{
-    audit::{Actor, Event},
-    clock::Clock,
+use super::{
+    StoreError,
+    batch::{ChangeJob, Done, Sees, Writer},
 };
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
+use crate::{clock::Clock, vault::Vault};
+use rusqlite::Connection;
 use std::{cell::Cell, io, ops::Deref, sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 /// Work that may wait for a thread; past this, callers wait themselves.
 const QUEUE_LEN: usize = 256;
 
-type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+type ReadJob = Box<dyn FnOnce(&mut Reader) + Send>;
 
 /// A handle on the store. The threads end when the last handle is gone.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: mpsc::Sender<Job>,
-    reader: mpsc::Sender<Job>,
+    writer: mpsc::Sender<ChangeJob>,
+    reader: mpsc::Sender<ReadJob>,
     revision: watch::Receiver<u64>,
     failed: CancellationToken,
 }
@@ -28,30 +28,46 @@ impl Store {
     pub(super) fn start(
         writer: Connection,
         reader: Connection,
+        vault: Arc<Vault>,
         revision: u64,
         clock: Arc<dyn Clock>,
+        batch_len_max: usize,
     ) -> io::Result<Self> {
         let (committed, committed_seen) = watch::channel(revision);
         let failed = CancellationToken::new();
-        let spawn = |name: &str, connection| {
-            let worker = Worker {
-                connection,
-                clock: clock.clone(),
-                committed: committed.clone(),
-                failed: failed.clone(),
-            };
-            run(name, worker)
-        };
-        Ok(Self {
-            writer: spawn("store-writer", writer)?,
-            reader: spawn("store-reader", reader)?,
-            revision: committed_seen,
+        let (changes, changes_asked) = mpsc::channel(QUEUE_LEN);
+        let (reads, mut reads_asked) = mpsc::channel::<ReadJob>(QUEUE_LEN);
+        let writer = Writer {
+            connection: writer,
+            vault: vault.clone(),
+            clock: clock.clone(),
+            committed,
             failed: failed.clone(),
+            batch_len_max,
+        };
+        let mut reader = Reader {
+            connection: reader,
+            vault,
+            clock,
+        };
+        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+        spawn("store-writer").spawn(move || writer.run(changes_asked))?;
+        spawn("store-reader").spawn(move || {
+            while let Some(job) = reads_asked.blocking_recv() {
+                job(&mut reader);
+            }
+        })?;
+        Ok(Self {
+            writer: changes,
+            reader: reads,
+            revision: committed_seen,
+            failed,
         })
     }
 
-    /// Runs one change in one transaction; `Ok` means committed and synced. `Err` means that nothing changed,
-    /// except after a failed commit, where nobody can know and the store stops.
+    /// Runs one change; `Ok` means committed and synced. `Err` means that nothing changed, except after a
+    /// failed commit, where nobody can know and the store stops. Changes that wait at once share a transaction
+    /// and see each other's work in their order.
     pub async fn change<T, E>(
         &self,
         work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
@@ -60,7 +76,47 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_on(&self.writer, |worker| worker.change(work)).await
+        self.change_seeing(Sees::Batch, work).await
+    }
+
+    /// The same for a change that acts on more than the store: it sees only what is committed, because hosts
+    /// are told nothing else, and what they were told is what it relies on.
+    pub async fn change_on_committed<T, E>(
+        &self,
+        work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.change_seeing(Sees::Committed, work).await
+    }
+
+    async fn change_seeing<T, E>(
+        &self,
+        sees: Sees,
+        work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let work = Box::new(move |turn: Result<&Change<'_>, StoreError>| {
+            let done = turn.map_err(E::from).and_then(work);
+            Done {
+                keep: done.is_ok(),
+                settle: Box::new(move |outcome| {
+                    let told = outcome.map_err(E::from).and(done);
+                    // Whoever asked may have gone away; the work is done all the same.
+                    let _ = answer.send(told);
+                }),
+            }
+        });
+        if self.writer.send(ChangeJob { sees, work }).await.is_err() {
+            return Err(StoreError::Stopped.into());
+        }
+        answered.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
     }
 
     /// Runs several reads on one snapshot of what is committed.
@@ -72,24 +128,11 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.run_on(&self.reader, |worker| worker.read(work)).await
-    }
-
-    async fn run_on<T, E>(
-        &self,
-        thread: &mpsc::Sender<Job>,
-        work: impl FnOnce(&mut Worker) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |worker| {
-            // Whoever asked may have gone away; the work is done all the same.
-            let _ = answer.send(work(worker));
+        let job: ReadJob = Box::new(move |reader| {
+            let _ = answer.send(reader.read(work));
         });
-        if thread.send(job).await.is_err() {
+        if self.reader.send(job).await.is_err() {
             return Err(StoreError::Stopped.into());
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
@@ -114,73 +157,18 @@ impl Store {
     }
 }
 
-fn run(name: &str, mut worker: Worker) -> io::Result<mpsc::Sender<Job>> {
-    let (sender, mut jobs) = mpsc::channel::<Job>(QUEUE_LEN);
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        while let Some(job) = jobs.blocking_recv() {
-            job(&mut worker);
-        }
-    })?;
-    Ok(sender)
-}
-
-struct Worker {
+struct Reader {
     connection: Connection,
+    vault: Arc<Vault>,
     clock: Arc<dyn Clock>,
-    committed: watch::Sender<u64>,
-    failed: CancellationToken,
 }
 
-impl Worker {
-    fn change<T, E: From<StoreError>>(
-        &mut self,
-        work: impl FnOnce(&Change<'_>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        if self.failed.is_cancelled() {
-            return Err(StoreError::Stopped.into());
-        }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(StoreError::from)?;
-        let change = Change {
-            view: View {
-                transaction: &transaction,
-                now_unix_ms: self.clock.now_unix_ms(),
-            },
-            revision: Cell::new(None),
-        };
-        // On an error the transaction is dropped, which rolls it back.
-        let done = work(&change)?;
-        let revision = change.revision.get();
-        if let Err(error) = transaction.commit() {
-            return Err(self.commit_failed(error).into());
-        }
-        if let Some(revision) = revision {
-            self.committed.send_replace(revision);
-        }
-        Ok(done)
-    }
-
-    /// A full disk is told before anything is synced and leaves no doubt. After anything else nobody knows
-    /// what the disk holds, and a second sync that succeeds would prove nothing about the first.
-    fn commit_failed(&self, error: rusqlite::Error) -> StoreError {
-        tracing::error!(%error, "a change could not be committed");
-        let certain = matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy | ErrorCode::ConstraintViolation)
-        );
-        if certain {
-            return error.into();
-        }
-        self.failed.cancel();
-        StoreError::Stopped
-    }
-
+impl Reader {
     fn read<T, E: From<StoreError>>(&mut self, work: impl FnOnce(&View<'_>) -> Result<T, E>) -> Result<T, E> {
         let transaction = self.connection.transaction().map_err(StoreError::from)?;
         work(&View {
             transaction: &transaction,
+            vault: &self.vault,
             now_unix_ms: self.clock.now_unix_ms(),
         })
     }
@@ -189,7 +177,8 @@ impl Worker {
 /// One snapshot, to read from.
 #[derive(Debug)]
 pub struct View<'a> {
-    pub(super) transaction: &'a Transaction<'a>,
+    pub(super) transaction: &'a Connection,
+    pub(super) vault: &'a Vault,
     /// Registry time at which the work began.
     pub now_unix_ms: u64,
 }
@@ -206,11 +195,11 @@ impl View<'_> {
     }
 }
 
-/// One transaction, to write in.
+/// One change, in a savepoint of its own.
 #[derive(Debug)]
 pub struct Change<'a> {
-    view: View<'a>,
-    revision: Cell<Option<u64>>,
+    pub(super) view: View<'a>,
+    pub(super) revision: Cell<Option<u64>>,
 }
 
 impl<'a> Deref for Change<'a> {
@@ -233,33 +222,15 @@ impl Change<'_> {
         self.revision.set(Some(revision));
         Ok(revision)
     }
-
-    pub fn audit(&self, actor: Actor, event: &Event<'_>) -> Result<(), StoreError> {
-        let inconsistent = StoreError::Inconsistent("an audit event that has no text");
-        let Ok(serde_json::Value::Object(mut detail)) = serde_json::to_value(event) else {
-            return Err(inconsistent);
-        };
-        let Some(serde_json::Value::String(word)) = detail.remove("event") else {
-            return Err(inconsistent);
-        };
-        self.transaction
-            .prepare_cached("INSERT INTO audit (unix_ms, actor, event, detail) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![
-                number(self.now_unix_ms),
-                actor.to_string(),
-                word,
-                serde_json::Value::Object(detail).to_string(),
-            ])?;
-        Ok(())
-    }
 }
 
 impl<'a> Change<'a> {
     /// For the making and opening of a store, before its threads run.
-    pub(super) fn new(transaction: &'a Transaction<'a>, now_unix_ms: u64) -> Self {
+    pub(super) fn new(transaction: &'a Connection, vault: &'a Vault, now_unix_ms: u64) -> Self {
         Self {
             view: View {
                 transaction,
+                vault,
                 now_unix_ms,
             },
             revision: Cell::new(None),

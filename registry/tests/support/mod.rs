@@ -70,7 +70,7 @@ impl Service {
     pub(crate) async fn start(&mut self) {
         let stop = CancellationToken::new();
         let listen = "127.0.0.1:0".parse().unwrap();
-        let running = start(&self.state(), listen, self.settings, stop.clone())
+        let running = start(&self.state(), None, listen, self.settings, stop.clone())
             .await
             .unwrap();
         self.running = Some((running, stop));
@@ -377,5 +377,6 @@ pub(crate) fn question(source: &grpc::Vm, destination: &str, nonce: u8, unix_sec
         nonce: question.nonce.to_vec(),
         unix_secs,
         proof: MintProof::make(&key(source), &question).as_bytes().to_vec(),
+        with_back: false,
     }
 }

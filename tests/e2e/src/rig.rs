@@ -6,13 +6,13 @@ use pairgate_api::{local::Drops, rest};
 use pairgate_lab::{
     guard::Lab,
     patience,
-    plan::GUEST_INTERFACE,
+    plan::{GUEST_INTERFACE, METRICS},
     probe::{EchoServer, Echoes, Flood, Sniffer, exchange, ping},
     record::Wishes,
 };
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -43,14 +43,7 @@ impl Rig {
 
     /// One with the settings that an installation has by itself.
     pub fn start_default(name: &str) -> Result<Self> {
-        Self::start(
-            name,
-            Wishes {
-                hosts: None,
-                token_life_secs: None,
-                lease_secs: None,
-            },
-        )
+        Self::start(name, Wishes::default())
     }
 
     /// Echo requests from a guest, one after the other.
@@ -135,6 +128,19 @@ impl Rig {
             &format!("{host} counts {at_least} packets {direction} as {reason}"),
             || Ok((self.dropped(host, direction, reason)? >= at_least).then_some(())),
         )
+    }
+
+    /// What an agent shows at `/metrics`.
+    pub fn metrics(&self, host: &str) -> Result<String> {
+        let text = self.lab.netns(host).run(|| -> io::Result<String> {
+            let mut stream = TcpStream::connect(METRICS)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        })?;
+        text.with_context(|| format!("reading the metrics of {host}"))
     }
 
     /// The registry's view.

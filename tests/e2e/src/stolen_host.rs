@@ -138,6 +138,7 @@ impl StolenHost {
             nonce: question.nonce.to_vec(),
             unix_secs: question.unix_secs,
             proof: proof.as_bytes().to_vec(),
+            ..MintRequest::default()
         };
         self.in_namespace(async {
             let answer = self.registry()?.mint(request).await?.into_inner().answer;
@@ -153,6 +154,7 @@ impl StolenHost {
         let request = OfferRequest {
             token: token.to_vec(),
             boot_id: Uuid::new_v4().as_bytes().to_vec(),
+            ..OfferRequest::default()
         };
         self.in_namespace(async {
             let target = std::net::SocketAddr::new(host, pairgate_api::AGENT_PORT).to_string();

@@ -146,6 +146,7 @@ fn a_dead_host_cannot_hold_a_denial_up_longer_than_its_lease() {
             hosts: None,
             token_life_secs: Some(60),
             lease_secs: Some(4),
+            ..Wishes::default()
         },
     )
     .unwrap();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use pairgate_agent::datapath::Pins;
+use pairgate_api::local::AgentStatus;
 use pairgate_e2e::{DB1, DB2, PATIENCE, Rig, WEB1};
 use pairgate_lab::{patience, record::Wishes};
 use std::time::{Duration, Instant};
@@ -35,6 +36,7 @@ fn life_without_agents(name: &str, token_life_secs: u64, lease_secs: u64) -> (Ri
         hosts: None,
         token_life_secs: Some(token_life_secs),
         lease_secs: Some(lease_secs),
+        ..Wishes::default()
     };
     let rig = Rig::start(name, wishes).unwrap();
     rig.await_answer("web1", DB1).unwrap();
@@ -133,10 +135,17 @@ fn an_expired_pair_opens_again_with_the_next_packets() {
             hosts: None,
             token_life_secs: Some(2),
             lease_secs: None,
+            ..Wishes::default()
         },
     )
     .unwrap();
     rig.await_answer("web1", DB1).unwrap();
+    // A pair that is used would be renewed, so its guests are silent until it has ended.
+    patience::until(PATIENCE, "every pair has ended", || {
+        let status: AgentStatus = serde_json::from_value(rig.lab.json(&["--host", "h1", "status"])?)?;
+        Ok(status.pairs.iter().all(|pair| pair.left_ms == 0).then_some(()))
+    })
+    .unwrap();
     patience::until(PATIENCE, "a packet meets the expired entry", || {
         rig.answers("web1", DB1)?;
         let expired =

@@ -20,6 +20,7 @@ fn stolen(name: &str, token_life_secs: Option<u64>) -> (Rig, StolenHost, StolenV
             hosts: Some(3),
             token_life_secs,
             lease_secs: None,
+            ..Wishes::default()
         },
     )
     .unwrap();

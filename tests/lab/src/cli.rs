@@ -66,25 +66,34 @@ impl Cli {
 
     /// Calls it and wants exit 0.
     pub fn done(&self, arguments: &[&str]) -> Result<Answer> {
-        let answer = self.call(arguments)?;
-        if answer.code != 0 {
-            let Answer { code, stdout, stderr } = &answer;
-            bail!(
-                "`pairgate {}` ended with {code}: {}{}",
-                arguments.join(" "),
-                stderr.trim(),
-                stdout.trim()
-            );
-        }
-        Ok(answer)
+        wanted(arguments, self.call(arguments)?)
     }
 
-    /// Calls it with `-o json` and wants exit 0.
+    /// Calls it with `-o json` and wants exit 0. `status` may end with 1 as well: it answered, and what it saw
+    /// is not all well.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let mut all = arguments.to_vec();
         all.extend(["-o", "json"]);
-        self.done(&all)?.json()
+        let answer = self.call(&all)?;
+        if answer.code == 1 && arguments.first() == Some(&"status") && !answer.stdout.is_empty() {
+            return answer.json();
+        }
+        wanted(&all, answer)?.json()
     }
+}
+
+/// The answer, if it is exit 0.
+fn wanted(arguments: &[&str], answer: Answer) -> Result<Answer> {
+    let Answer { code, stdout, stderr } = &answer;
+    if *code != 0 {
+        bail!(
+            "`pairgate {}` ended with {code}: {}{}",
+            arguments.join(" "),
+            stderr.trim(),
+            stdout.trim()
+        );
+    }
+    Ok(answer)
 }
 
 /// What tells the CLI where registry and agents are, and who calls.

@@ -142,6 +142,9 @@ fn agent_command(host: Host, plan: &Plan, programs: &Programs) -> Result<Command
     command.arg("--zero-cert").arg(registry.join("zero.pem"));
     command.arg("--zero-key").arg(registry.join("zero.key"));
     command.args(["--metrics", METRICS]);
+    if let Some(secs) = plan.settings.idle_secs {
+        command.args(["--idle", &secs.to_string()]);
+    }
     Ok(command)
 }
 

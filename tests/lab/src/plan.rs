@@ -111,6 +111,7 @@ pub struct Settings {
     pub hosts: u8,
     pub token_life_secs: Option<u64>,
     pub lease_secs: Option<u64>,
+    pub idle_secs: Option<u64>,
 }
 
 impl Default for Settings {
@@ -119,6 +120,7 @@ impl Default for Settings {
             hosts: 2,
             token_life_secs: None,
             lease_secs: None,
+            idle_secs: None,
         }
     }
 }

@@ -154,6 +154,7 @@ pub struct Wishes {
     pub hosts: Option<u8>,
     pub token_life_secs: Option<u64>,
     pub lease_secs: Option<u64>,
+    pub idle_secs: Option<u64>,
 }
 
 impl Wishes {
@@ -165,23 +166,27 @@ impl Wishes {
                 hosts,
                 token_life_secs: self.token_life_secs,
                 lease_secs: self.lease_secs,
+                idle_secs: self.idle_secs,
             });
         };
         let same = self.hosts.is_none_or(|hosts| hosts == there.hosts)
             && (self.token_life_secs.is_none() || self.token_life_secs == there.token_life_secs)
-            && (self.lease_secs.is_none() || self.lease_secs == there.lease_secs);
+            && (self.lease_secs.is_none() || self.lease_secs == there.lease_secs)
+            && (self.idle_secs.is_none() || self.idle_secs == there.idle_secs);
         if !same {
             let Settings {
                 hosts,
                 token_life_secs,
                 lease_secs,
+                idle_secs,
             } = there;
             let spelled = |secs: &Option<u64>| secs.map_or("default".to_owned(), |secs| secs.to_string());
             bail!(
-                "the laboratory is up with other settings (--hosts {hosts}, token life {}, lease {}): take it \
-                 down first",
+                "the laboratory is up with other settings (--hosts {hosts}, token life {}, lease {}, idle \
+                 {}): take it down first",
                 spelled(token_life_secs),
-                spelled(lease_secs)
+                spelled(lease_secs),
+                spelled(idle_secs)
             );
         }
         Ok(there.clone())
@@ -232,6 +237,7 @@ mod tests {
             hosts: 3,
             token_life_secs: Some(5),
             lease_secs: None,
+            idle_secs: None,
         };
         assert_eq!(Wishes::default().settle(Some(&there)).unwrap(), there);
         let same = Wishes {

@@ -49,4 +49,7 @@ pub struct RunArguments {
     /// Where to serve /metrics.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9464")]
     pub metrics: SocketAddr,
+    /// Seconds after which a pair without packets is removed.
+    #[arg(long, value_name = "SECS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle: u64,
 }

@@ -9,7 +9,7 @@
 //! - an entry of `PAIRS_IN` is written only from an [`admit::VerifiedPair`], which only [`admit::verify`]
 //!   makes, from a token that carries our key's tag;
 //! - an entry of `PAIRS_OUT` is written only from a [`present::CarriedPair`], which joins a token that came
-//!   from the registry with the handle of the very host it names;
+//!   from the registry, or in the offer of the very host it names, with that host's handle;
 //! - wall time never reaches a decision: a token's end becomes an instant of boot time in one function of
 //!   [`clock`], by the registry's time.
 //!
@@ -29,6 +29,7 @@ pub mod local;
 pub mod lock;
 pub mod metrics;
 pub mod net;
+pub mod peers;
 pub mod port;
 pub mod present;
 pub mod request;

@@ -12,6 +12,7 @@
 //! | `pairgate_registry_connected` | | 1 while a goal state is followed |
 //! | `pairgate_mints_total` | `result` | requests to the registry for a token |
 //! | `pairgate_offers_total` | `side` (`sent`, `received`), `result` | offers to, and from, other hosts |
+//! | `pairgate_renewals_total` | `result` (`renewed`, `failed`) | new tokens for pairs that are open |
 //! | `pairgate_build_info` | `version`, `abi` | 1 |
 //!
 //! VMs are no labels: their number is not bounded by us. `pairgate drops` tells them apart.
@@ -37,6 +38,7 @@ use tokio::sync::watch;
 pub struct Metrics {
     mints: IntCounterVec,
     offers: IntCounterVec,
+    renewals: IntCounterVec,
 }
 
 impl Metrics {
@@ -62,11 +64,27 @@ impl Metrics {
         for word in Refusal::words().chain(["accepted"]) {
             offers.with_label_values(&["received", word]);
         }
-        Ok(Self { mints, offers })
+        let renewals = Opts::new(
+            "pairgate_renewals_total",
+            "New tokens for pairs that are open, by result",
+        );
+        let renewals = IntCounterVec::new(renewals, &["result"])?;
+        for word in ["renewed", "failed"] {
+            renewals.with_label_values(&[word]);
+        }
+        Ok(Self {
+            mints,
+            offers,
+            renewals,
+        })
     }
 
     pub fn minted(&self, result: &'static str) {
         self.mints.with_label_values(&[result]).inc();
+    }
+
+    pub fn renewed(&self, result: &'static str) {
+        self.renewals.with_label_values(&[result]).inc();
     }
 
     /// We offered.
@@ -96,6 +114,7 @@ impl Scrape {
         let registry = Registry::new();
         registry.register(Box::new(metrics.mints.clone()))?;
         registry.register(Box::new(metrics.offers.clone()))?;
+        registry.register(Box::new(metrics.renewals.clone()))?;
         registry.register(Box::new(FromKernel::new(keeper, totals, connected)?))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;

@@ -1,6 +1,10 @@
 //! Presenting a token to the host it names, and joining the two into a pair that may be carried.
 
-use crate::{answer, clock::BootTime, request::mint::MintedToken};
+mod back;
+
+pub use back::{BackError, is_mirror};
+
+use crate::{answer, clock::BootTime, peers::Peers, request::mint::MintedToken};
 use pairgate_abi::{Handle, limits::PEERS};
 use pairgate_api::{
     grpc::{self, offer_response::Answer, peer_client::PeerClient},
@@ -23,8 +27,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// RFC 791: every link carries 68 bytes; what a peer names below that is no MTU.
 const SMALLEST_MTU: u32 = 68;
 
-/// A pair that may be carried: its token came from the registry to us, and its handle from the very host that
-/// the token names as destination.
+/// A pair that may be carried: its token came from the registry to us, or with an offer from the very host
+/// that it names as destination; and its handle came from that host.
 #[derive(Clone, Debug)]
 pub struct CarriedPair {
     claims: Claims,
@@ -32,10 +36,11 @@ pub struct CarriedPair {
     handle: Handle,
     mtu: u16,
     deadline: BootTime,
+    minted: Option<MintedToken>,
 }
 
 impl CarriedPair {
-    /// The only maker. A handle whose parts are reserved is refused: a kernel would lose its flag on the wire.
+    /// The maker for what we have asked for; [`Self::from_offer`] is the other one. A handle whose parts are reserved is refused: a kernel would lose its flag on the wire.
     fn join(minted: &MintedToken, accepted: &grpc::Accepted) -> Result<Self, OfferError> {
         let handle = Handle::new(accepted.vni, accepted.group).ok_or(OfferError::Handle)?;
         if accepted.mtu < SMALLEST_MTU {
@@ -47,6 +52,7 @@ impl CarriedPair {
             handle,
             mtu: u16::try_from(accepted.mtu).unwrap_or(u16::MAX),
             deadline: minted.deadline(),
+            minted: Some(minted.clone()),
         })
     }
 
@@ -70,6 +76,11 @@ impl CarriedPair {
 
     pub fn deadline(&self) -> BootTime {
         self.deadline
+    }
+
+    /// The token as the registry gave it to us, for offering it again.
+    pub fn minted(&self) -> Option<&MintedToken> {
+        self.minted.as_ref()
     }
 }
 
@@ -117,27 +128,46 @@ pub struct Presenter {
     tls: Arc<ClientConfig>,
     installation: Uuid,
     boot_id: Uuid,
+    /// Where this host's agent listens.
+    agent_port: u16,
+    pub known: Arc<Peers>,
     /// One connection per peer, kept. A host that has moved or been made anew is another peer.
     peers: Mutex<HashMap<(SocketAddr, Uuid), Channel>>,
 }
 
 impl Presenter {
-    pub fn new(tls: Arc<ClientConfig>, installation: Uuid, boot_id: Uuid) -> Self {
+    pub fn new(
+        tls: Arc<ClientConfig>,
+        installation: Uuid,
+        boot_id: Uuid,
+        agent_port: u16,
+        known: Arc<Peers>,
+    ) -> Self {
         Self {
             tls,
             installation,
             boot_id,
+            agent_port,
+            known,
             peers: Mutex::default(),
         }
     }
 
     /// Offers a token to the host it names, which must prove to be that host.
-    pub async fn offer(&self, minted: &MintedToken) -> Result<CarriedPair, OfferError> {
+    ///
+    /// With the pair comes whether the host has started anew since we last heard of it.
+    pub async fn offer(
+        &self,
+        minted: &MintedToken,
+        back: Option<grpc::Back>,
+    ) -> Result<(CarriedPair, bool), OfferError> {
         let host = minted.destination_host();
         let at = SocketAddr::new(minted.claims().destination_host, minted.agent_port());
         let request = grpc::OfferRequest {
             token: minted.bytes().to_vec(),
             boot_id: self.boot_id.into_bytes().to_vec(),
+            agent_port: u32::from(self.agent_port),
+            back,
         };
         let mut peer = PeerClient::new(self.channel(at, host));
         let answer = tokio::time::timeout(ANSWER_LIMIT, peer.offer(request)).await;
@@ -148,12 +178,31 @@ impl Presenter {
             status: Box::new(status),
         })?;
         match answer.into_inner().answer {
-            Some(Answer::Accepted(accepted)) => CarriedPair::join(minted, &accepted),
+            Some(Answer::Accepted(accepted)) => {
+                let pair = CarriedPair::join(minted, &accepted)?;
+                let anew = self.known.met(host, at, &accepted.boot_id, BootTime::now());
+                Ok((pair, anew))
+            }
             Some(Answer::Refused(refused)) => Err(OfferError::Refused {
                 host,
                 because: refused.because,
             }),
             None => Err(OfferError::Empty),
+        }
+    }
+
+    /// Tells a host that it sends under a handle that we do not know. Nothing depends on the answer.
+    pub async fn hint(&self, host: Uuid, at: SocketAddr, handle: Handle) {
+        let request = grpc::HintRequest {
+            vni: handle.vni_number(),
+            group: handle.group_number(),
+        };
+        let mut peer = PeerClient::new(self.channel(at, host));
+        let answer = tokio::time::timeout(ANSWER_LIMIT, peer.hint(request)).await;
+        match answer {
+            Ok(Ok(_)) => tracing::info!(%host, "told that it sends under a handle that is not known here"),
+            Ok(Err(status)) => tracing::debug!(%host, why = answer::text(&status), "hint not given"),
+            Err(_) => tracing::debug!(%host, "hint not answered"),
         }
     }
 

@@ -17,12 +17,13 @@ use crate::{
     },
     enrol::{self, Enrolled, ZeroFiles},
     follow::{self, Followed},
-    keeper::{Keeper, KeeperHandle, Parts},
+    keeper::{Errand, Keeper, KeeperHandle, Parts, limits},
     lease,
     local::{self, Local},
     lock::Locks,
     metrics::{Metrics, Scrape},
     net::Net,
+    peers::Peers,
     port::OverlayPort,
     present::Presenter,
     request::Requester,
@@ -115,6 +116,7 @@ struct Agent {
     clock: RegistryClock,
     keeper: KeeperHandle,
     receipts: mpsc::Receiver<pairgate_api::grpc::Receipt>,
+    errands: mpsc::Receiver<Errand>,
     totals: Arc<Totals>,
     events: RingBuf<MapData>,
     metrics: Arc<Metrics>,
@@ -154,6 +156,7 @@ impl Agent {
         let clock = RegistryClock::default();
         let stop = CancellationToken::new();
         let (given, receipts) = mpsc::channel(RECEIPTS);
+        let (sent, errands) = mpsc::channel(limits::ERRANDS);
         let parts = Parts {
             maps,
             loaded,
@@ -161,6 +164,8 @@ impl Agent {
             totals: totals.clone(),
             clock: clock.clone(),
             receipts: given,
+            errands: sent,
+            idle: Duration::from_secs(arguments.idle),
         };
         let keeper = Keeper::start(parts, stop.clone())?;
         let expect = Expect {
@@ -188,6 +193,7 @@ impl Agent {
             clock,
             keeper,
             receipts,
+            errands,
             totals,
             events,
             metrics: Arc::new(Metrics::new()?),
@@ -249,6 +255,7 @@ impl Agent {
             clock,
             keeper,
             receipts,
+            errands,
             events,
             metrics,
             boot_id,
@@ -263,6 +270,8 @@ impl Agent {
         let installation = enrolled.credentials.identity().installation;
         let tls = client_config(&enrolled.credentials)?;
 
+        let met = Arc::new(Peers::default());
+        let agent_port = enrolled.record.agent_port;
         let offers = PeerService {
             keeper: keeper.clone(),
             clock: clock.clone(),
@@ -270,6 +279,8 @@ impl Agent {
             uplink: uplink.clone(),
             overlay_port: enrolled.record.overlay_port,
             boot_id,
+            peers: met.clone(),
+            net: net.clone(),
         };
         let server = server_config(&enrolled.credentials)?;
         let serving = pairgate_identity::serve(peers, server, installation, door(offers), stop.clone());
@@ -282,15 +293,16 @@ impl Agent {
 
         let requester = Requester {
             registry: RegistryClient::new(registry.clone()),
-            presenter: Arc::new(Presenter::new(tls, installation, boot_id)),
+            presenter: Arc::new(Presenter::new(tls, installation, boot_id, agent_port, met)),
             keeper: keeper.clone(),
             net: net.clone(),
             clock: clock.clone(),
             metrics,
             uplink: uplink.clone(),
+            overlay_port: enrolled.record.overlay_port,
             same_host_seen: Arc::new(AtomicBool::new(false)),
         };
-        let requesting = requester.run(events, stop.clone());
+        let requesting = requester.run(events, errands, stop.clone());
         spawn(tasks, "requests", async { Ok(requesting.await?) });
 
         let registry = FollowedRegistry {

@@ -69,7 +69,7 @@ pub(crate) struct Options {
         default_value = "default"
     )]
     pub(crate) in_network: Name,
-    /// Ask this host's agent (status, drops)
+    /// Ask this host's agent (status, pairs, drops, doctor)
     #[arg(long = "host", id = "on_host", global = true, value_name = "NAME")]
     pub(crate) on_host: Option<Name>,
     /// The agent's socket; {host} in it stands for the name given with --host
@@ -108,18 +108,58 @@ pub(crate) enum Noun {
     #[command(subcommand)]
     Pair(crate::pair::Command),
     /// One screen about the installation, or with --host about one host
-    #[command(after_help = "Example: is h1 enforcing what the registry wants?\n  pairgate status --host h1")]
+    #[command(
+        after_help = "Whatever is wrong has a line of its own that names its cure.\n\n\
+                      Exit codes: 0 healthy, 1 degraded, 2 wrong usage, 3 unreachable.\n\n\
+                      Example: is h1 enforcing what the registry wants?\n  pairgate status --host h1"
+    )]
     Status,
+    /// What the registry lacks of what a file says
+    Diff(crate::desired::Diff),
+    /// Make the registry as a file says
+    Apply(crate::desired::Apply),
+    /// The pairs that are open on a host now, and what has passed
+    #[command(
+        after_help = "Example: who may talk to the guests of h2 at this moment?\n  pairgate pairs --host h2"
+    )]
+    Pairs,
     /// Why packets died on a host, counted by reason
-    #[command(after_help = "Example: why does nothing arrive at a guest of h2?\n  pairgate drops --host h2")]
-    Drops,
+    Drops(crate::drops::Command),
+    /// Look for what stands in Pairgate's way on this machine
+    Doctor(crate::doctor::Command),
+    /// What was done, by whom, and whether the record of it is whole
+    #[command(subcommand)]
+    Audit(crate::audit::Command),
+    /// Certificates that enrol hosts
+    #[command(subcommand)]
+    Zero(crate::zero::Command),
+    /// Who may manage the installation
+    #[command(subcommand)]
+    Operator(crate::operator::Command),
     /// Judge a token by hand
     #[command(subcommand)]
     Token(crate::token::Command),
+    /// Print a script that completes this command in a shell
+    #[command(
+        after_help = "Examples:\n  pairgate completion bash > /etc/bash_completion.d/pairgate\n  \
+                      pairgate completion zsh > /usr/share/zsh/site-functions/_pairgate\n  \
+                      pairgate completion fish > /etc/fish/completions/pairgate.fish"
+    )]
+    Completion {
+        /// The shell
+        shell: crate::manual::Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// Where to; made if missing
+        folder: PathBuf,
+    },
 }
 
 /// A name: 1 to 63 of a-z, 0-9 and '-'. Checked before it becomes part of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct Name(String);
 
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -135,6 +175,14 @@ impl FromStr for Name {
             return Ok(Self(text.to_owned()));
         }
         Err(BadName)
+    }
+}
+
+impl TryFrom<String> for Name {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        text.parse()
     }
 }
 
@@ -193,6 +241,27 @@ mod tests {
             "status",
             "status --host h1",
             "--host h1 drops",
+            "drops -f --host h1",
+            "pairs --host h1",
+            "doctor --host h1 -o json",
+            "doctor --pin-dir /y",
+            "diff -f site.toml",
+            "diff -f - --deny-unlisted-pairs -o json",
+            "apply --file site.toml --dry-run",
+            "apply -f site.toml --deny-unlisted-pairs --timeout 5",
+            "completion bash",
+            "completion zsh",
+            "completion fish",
+            "audit list",
+            "audit list --since 2h -o json",
+            "audit verify",
+            "host reset h1",
+            "zero create rack1 --into rack1 --uses 40 --life 12h",
+            "zero list",
+            "zero revoke 00000000-0000-4000-8000-000000000000",
+            "operator create alice --into alice",
+            "operator list",
+            "operator revoke 00000000-0000-4000-8000-000000000000",
             "token inspect AAAA",
             "token inspect - --key-file f --at 5",
             "token verify --key-file f -",
@@ -219,7 +288,16 @@ mod tests {
             "status --host ../x",
             "token verify AAAA",
             "token verify --key-file f AAAA --at yesterday",
+            "audit list --since yesterday",
+            "audit verify --noted 3",
+            "zero create rack1",
+            "operator create alice --into a --life forever",
+            "operator revoke ../hosts",
             "pair list -o yaml",
+            "apply",
+            "diff site.toml",
+            "diff -f site.toml --dry-run",
+            "completion tcsh",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

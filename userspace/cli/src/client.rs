@@ -253,7 +253,7 @@ fn required<'a, T>(value: Option<&'a T>, option: &str, variable: &str) -> Result
     })
 }
 
-fn with_port(target: &str) -> String {
+pub(crate) fn with_port(target: &str) -> String {
     let bare_v6 = target.parse::<std::net::Ipv6Addr>().is_ok();
     if bare_v6 {
         format!("[{target}]:{REGISTRY_PORT}")

@@ -56,6 +56,25 @@ impl Failure {
         self
     }
 
+    /// For questions whose 1 is an answer: a refusal must not look like it.
+    pub(crate) fn not_an_answer(mut self) -> Self {
+        if self.kind == Kind::Failed {
+            self.kind = Kind::CouldNotTell;
+        }
+        self
+    }
+
+    /// The same failure in the middle of more work.
+    pub(crate) fn after(mut self, place: &str) -> Self {
+        self.what = format!("{place}: {}", self.what);
+        self
+    }
+
+    /// The reason alone, for a line among others.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Failed => 1,

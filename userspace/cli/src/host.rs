@@ -26,6 +26,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "PORT")]
         overlay_port: Option<u16>,
     },
+    /// Let a record wait for another key; the certificate that its host has is refused from then on
+    #[command(after_help = "Example: h1 was installed anew\n  pairgate host reset h1")]
+    Reset {
+        /// The host
+        name: Name,
+    },
     /// All hosts
     #[command(after_help = "Example:\n  pairgate host list")]
     List,
@@ -54,6 +60,11 @@ pub(crate) async fn run(command: Command, options: &Options) -> Result<Answer, F
                 overlay_port,
             };
             let answer = registry.post(&what, "hosts", &body).await?;
+            reply(&answer, options.output, one)?;
+        }
+        Command::Reset { name } => {
+            let what = format!("cannot reset host {name}");
+            let answer = registry.post(&what, &format!("hosts/{name}/reset"), &()).await?;
             reply(&answer, options.output, one)?;
         }
         Command::List => {

@@ -8,7 +8,7 @@ use crate::client::Reply;
 use crate::failure::Failure;
 use comfy_table::presets;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 /// Prints an answer: the API's own JSON, or what `table` makes of it.
 pub(crate) fn reply<T>(
@@ -24,17 +24,48 @@ pub(crate) fn reply<T>(
 
 /// Prints one text and a line's end to standard output.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
+    line_while_read(text).map(|_| ())
+}
+
+/// The same, and whether anybody still reads: whoever prints without end must stop then.
+pub(crate) fn line_while_read(text: &str) -> Result<bool, Failure> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
     match written {
         // Whoever reads has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(
             Failure::could_not_tell("cannot print the answer", error.to_string())
                 .next("the question was answered; ask again with standard output open"),
         ),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
     }
+}
+
+/// Prints a value of our own as JSON.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    match serde_json::to_string(value) {
+        Ok(text) => line(&json_for_terminal(&text)),
+        Err(error) => Err(Failure::could_not_tell(
+            "cannot print the answer",
+            error.to_string(),
+        )),
+    }
+}
+
+/// Texts from outside, one a line.
+pub(crate) fn lines(texts: &[String]) -> String {
+    let safe: Vec<_> = texts.iter().map(|text| shown(text)).collect();
+    safe.join("\n")
+}
+
+/// What an operator has to see first, in red where that is wanted: on a terminal, and unless `NO_COLOR` is set.
+pub(crate) fn alarming(text: &str) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if plain || !io::stdout().is_terminal() {
+        return text.to_owned();
+    }
+    format!("\u{1b}[31m{text}\u{1b}[0m")
 }
 
 /// Prints to standard error; if that is closed there is nobody left to tell.

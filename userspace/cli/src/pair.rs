@@ -129,7 +129,7 @@ fn receipts(denial: &Denial) -> String {
 }
 
 /// What an operator must know when receipts are missing: who, until when, and that nothing has to be repeated.
-fn unanswered(denial: &Denial, timeout_secs: u64) -> Failure {
+pub(crate) fn unanswered(denial: &Denial, timeout_secs: u64) -> Failure {
     let missing = |direction: &&DeniedDirection| direction.state == "unanswered";
     let mut hosts: Vec<String> = denial
         .directions

@@ -1,26 +1,57 @@
-//! `pairgate status`.
+//! `pairgate status`: one screen, and an exit code that says whether all is well.
+//!
+//! What is wrong stands last, nearest to the prompt, in red, each with its cure. With `-o json` standard output
+//! is what the API said, unchanged, and what is wrong goes to standard error.
 
-use crate::arguments::Options;
+use crate::arguments::{Options, Output};
 use crate::client::{Agent, Registry};
 use crate::failure::{Answer, Failure};
-use crate::output::{Table, reply};
+use crate::health::{self, Ailment};
+use crate::output::{self, Table, reply, shown};
 use crate::times::{span, utc};
-use pairgate_api::local::{AgentStatus, LocalPair, LocalVm};
+use pairgate_api::local::{AgentStatus, LocalVm};
 use pairgate_api::rest::Status;
-use uuid::Uuid;
 
 pub(crate) async fn run(options: &Options) -> Result<Answer, Failure> {
+    let ailments;
     if let Some(host) = &options.on_host {
         let what = format!("cannot tell the status of {host}");
-        let answer = Agent::new(options)?.status(&what).await?;
+        let answer = Agent::new(options)?.status(&what).await;
+        let answer = answer.map_err(Failure::not_an_answer)?;
         reply(&answer, options.output, one_host)?;
+        ailments = health::of_host(&answer.value);
     } else {
         let answer = Registry::new(options)?
             .get("cannot tell the status", "status")
-            .await?;
+            .await;
+        let answer = answer.map_err(Failure::not_an_answer)?;
         reply(&answer, options.output, installation)?;
+        ailments = health::of_installation(&answer.value);
     }
-    Ok(Answer::Yes)
+    conclude(&ailments, options.output)
+}
+
+fn conclude(ailments: &[Ailment], form: Output) -> Result<Answer, Failure> {
+    match form {
+        Output::Table if ailments.is_empty() => output::line("\nhealthy")?,
+        Output::Table => output::line(&format!("\n{}", diagnosis(ailments, output::alarming)))?,
+        Output::Json if ailments.is_empty() => {}
+        Output::Json => output::complain(&diagnosis(ailments, str::to_owned)),
+    }
+    Ok(if ailments.is_empty() {
+        Answer::Yes
+    } else {
+        Answer::No
+    })
+}
+
+fn diagnosis(ailments: &[Ailment], paint: impl Fn(&str) -> String) -> String {
+    let mut lines = vec![paint(&format!("degraded: {} to cure", ailments.len()))];
+    for Ailment { what, cure } in ailments {
+        lines.push(paint(&format!("  {}", shown(what))));
+        lines.push(format!("    cure: {}", shown(cure)));
+    }
+    lines.join("\n")
 }
 
 fn installation(status: &Status) -> String {
@@ -71,7 +102,7 @@ fn one_host(status: &AgentStatus) -> String {
         "{}\n\n{}\n\n{}",
         table.render(),
         vms(&status.vms),
-        pairs(&status.pairs, &status.vms)
+        crate::pairs::table(&status.pairs, &status.vms)
     )
 }
 
@@ -90,34 +121,11 @@ fn vms(vms: &[LocalVm]) -> String {
     table.render()
 }
 
-fn pairs(pairs: &[LocalPair], vms: &[LocalVm]) -> String {
-    // The agent knows the names of its own VMs only.
-    let name = |id: Uuid| {
-        let known = vms.iter().find(|vm| vm.id == id);
-        known.map_or_else(|| id.to_string(), |vm| vm.name.clone())
-    };
-    let mut table = Table::new(["WAY", "FROM", "TO", "PEER HOST", "ENDS IN", "PAIR ID"]);
-    for pair in pairs {
-        let left = if pair.left_ms == 0 {
-            "expired".into()
-        } else {
-            span(pair.left_ms)
-        };
-        table.row([
-            pair.way.clone(),
-            name(pair.source),
-            name(pair.destination),
-            pair.peer_host.to_string(),
-            left,
-            pair.pair_id.to_string(),
-        ]);
-    }
-    table.render()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pairgate_api::local::LocalPair;
+    use uuid::Uuid;
 
     #[test]
     fn a_host_without_lease_says_that_it_refuses_everything() {

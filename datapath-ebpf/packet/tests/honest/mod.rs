@@ -39,6 +39,7 @@ pub const SETTINGS: Settings = Settings {
 
 pub const ENTRY_OUT: OutEntry = OutEntry {
     deadline_ns: NOW + 1,
+    used_ns: 0,
     pair_id: 1,
     handle: Handle::from_wire([1, 2, 3], [4, 5]),
     src_host: wide(HOST),
@@ -54,6 +55,7 @@ pub const ENTRY_OUT: OutEntry = OutEntry {
 
 pub const ENTRY_IN: InEntry = InEntry {
     deadline_ns: NOW + 1,
+    used_ns: 0,
     pair_id: 2,
     src_host: wide(PEER_HOST),
     dst_host: wide(HOST),

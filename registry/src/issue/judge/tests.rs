@@ -29,6 +29,7 @@ fn ask(question: MintQuestion) -> Ask {
     Ask {
         host: H1,
         proof: MintProof::make(&key(1), &question),
+        with_back: true,
         question,
     }
 }
@@ -51,6 +52,7 @@ fn facts() -> Facts {
             address: "10.77.0.11".parse().unwrap(),
             host: H1,
             host_address: "192.0.2.1".parse().unwrap(),
+            overlay_port: 4790,
             generation: 3,
             secret_key: key(1),
             open: true,
@@ -60,6 +62,7 @@ fn facts() -> Facts {
             placed: Some(placed()),
         }),
         pair: Some(9),
+        back: Some(8),
     }
 }
 
@@ -85,6 +88,46 @@ fn an_allowed_question_gets_a_token_that_says_everything_about_it() {
     assert_eq!(claims.destination_host, "192.0.2.2".parse::<IpAddr>().unwrap());
     assert_eq!(claims.not_before_unix_secs, NOW - 30);
     assert_eq!(claims.expires_unix_secs, NOW + 3600);
+}
+
+#[test]
+fn the_way_back_is_the_mirror_under_the_asking_hosts_key_and_only_where_it_is_allowed() {
+    let minted = answer(&ask(question()), &facts()).unwrap();
+    let there = minted.token.claims().clone();
+    let back = UnverifiedToken::from_bytes(minted.back.unwrap().into_bytes()).unwrap();
+    let back = back.verify(&key(1)).unwrap().claims().clone();
+    let mirror = Claims {
+        overlay_port: 4790,
+        pair_id: 8,
+        source_generation: there.destination_generation,
+        destination_generation: there.source_generation,
+        source_vm: there.destination_vm,
+        destination_vm: there.source_vm,
+        source_address: there.destination_address,
+        destination_address: there.source_address,
+        source_host: there.destination_host,
+        destination_host: there.source_host,
+        ..there
+    };
+    assert_eq!(back, mirror);
+    let one_way = Facts {
+        back: None,
+        ..facts()
+    };
+    let minted = answer(&ask(question()), &one_way).unwrap();
+    assert!(minted.back.is_none(), "a way back that nobody allowed");
+    let mut not_asked = ask(question());
+    not_asked.with_back = false;
+    assert!(answer(&not_asked, &facts()).unwrap().back.is_none());
+    // The pair itself is denied: what is left of it gives nothing by this door.
+    let only_back = Facts {
+        pair: None,
+        ..facts()
+    };
+    assert_eq!(
+        answer(&ask(question()), &only_back).map(|_| ()),
+        Err(Reason::NotAllowed)
+    );
 }
 
 #[test]
@@ -193,6 +236,7 @@ fn checks_answer_in_the_written_order() {
         source: None,
         destination: None,
         pair: None,
+        back: None,
     };
     let mut ask = ask(MintQuestion {
         unix_secs: 0,

@@ -165,6 +165,7 @@ impl grpc::registry_server::Registry for Agents {
         let answer = match answer {
             Ok(minted) => Answer::Minted(grpc::Minted {
                 token: minted.token.into_bytes(),
+                back_token: minted.back.map(|back| back.into_bytes()).unwrap_or_default(),
                 dst_host_id: minted.destination_host.as_bytes().to_vec(),
                 dst_agent_port: u32::from(minted.destination_agent_port),
                 registry_unix_ms: self.registry.clock.now_unix_ms(),
@@ -197,5 +198,6 @@ fn ask(host: Uuid, request: &grpc::MintRequest) -> Result<Ask, Status> {
             unix_secs: request.unix_secs,
         },
         proof: MintProof::from_slice(&request.proof).map_err(|_| wrong("proof"))?,
+        with_back: request.with_back,
     })
 }

@@ -1,19 +1,25 @@
 //! The operators' API: shapes in and out, one line per route, nothing decided here.
 
+mod certificates;
+mod openapi;
 mod problem;
 
 use crate::{audit::Actor, registry::Registry};
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
-    middleware::map_response,
-    routing::{get, post},
+    extract::{
+        DefaultBodyLimit, Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
+    middleware::{from_fn_with_state, map_response},
 };
 use http::StatusCode;
-use pairgate_api::rest;
+use openapi::Refused;
+use pairgate_api::{audit, rest};
 use pairgate_identity::Caller;
 use problem::Problem;
 use std::sync::Arc;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest request has a handful of short fields.
 const BODY_LEN_MAX: usize = 64 * 1024;
@@ -22,25 +28,40 @@ type Service = State<Arc<Registry>>;
 type Answer<T> = Result<Json<T>, Problem>;
 type Created<T> = Result<(StatusCode, Json<T>), Problem>;
 type Body<T> = Result<Json<T>, JsonRejection>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) fn router(registry: Arc<Registry>) -> Router {
-    let routes = Router::new()
-        .route("/status", get(status))
-        .route("/networks", get(list_networks).post(create_network))
-        .route("/networks/{network}", get(show_network))
-        .route("/hosts", get(list_hosts).post(create_host))
-        .route("/hosts/{host}", get(show_host))
-        .route("/networks/{network}/vms", get(list_vms).post(create_vm))
-        .route("/networks/{network}/vms/{vm}", get(show_vm))
-        .route("/networks/{network}/vms/{vm}/placement", post(place_vm))
-        .route("/networks/{network}/pairs", get(list_pairs).post(allow_pair))
-        .route("/networks/{network}/denials", post(deny_pair))
+    let (routes, document) = documented().split_for_parts();
+    let routes = routes
+        .route(openapi::PATH, openapi::route(&document))
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(from_fn_with_state(
+            registry.clone(),
+            certificates::only_good_operators,
+        ))
         .layer(map_response(Problem::instead_of_text))
         .with_state(registry);
     Router::new().nest("/api/v1", routes)
+}
+
+/// Every route with its description: what is not in the document is not served.
+fn documented() -> OpenApiRouter<Arc<Registry>> {
+    OpenApiRouter::with_openapi(openapi::heading())
+        .routes(routes!(status))
+        .routes(routes!(list_audit))
+        .routes(routes!(list_networks, create_network))
+        .routes(routes!(show_network))
+        .routes(routes!(list_hosts, create_host))
+        .routes(routes!(show_host))
+        .routes(routes!(reset_host))
+        .routes(routes!(list_vms, create_vm))
+        .routes(routes!(show_vm))
+        .routes(routes!(place_vm))
+        .routes(routes!(list_pairs, allow_pair))
+        .routes(routes!(deny_pair))
+        .merge(certificates::documented())
 }
 
 fn body<T>(body: Body<T>) -> Result<T, Problem> {
@@ -48,10 +69,21 @@ fn body<T>(body: Body<T>) -> Result<T, Problem> {
     Ok(body)
 }
 
+fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
+    let Query(query) = query.map_err(|rejection| Problem::query(&rejection))?;
+    Ok(query)
+}
+
 fn actor(caller: &Caller) -> Actor {
     Actor::from(&caller.identity)
 }
 
+#[utoipa::path(
+    get,
+    path = "/status",
+    summary = "One screen: hosts with leases and receipts, counts, life times",
+    responses((status = 200, body = rest::Status), Refused)
+)]
 async fn status(State(registry): Service) -> Answer<rest::Status> {
     let status = registry.status().await;
     status
@@ -59,6 +91,25 @@ async fn status(State(registry): Service) -> Answer<rest::Status> {
         .map_err(|error| Problem::refused("the status was not read", &error))
 }
 
+#[utoipa::path(
+    get,
+    path = "/audit",
+    summary = "What was done, oldest first",
+    params(rest::AuditQuery),
+    responses((status = 200, body = audit::Page), Refused)
+)]
+async fn list_audit(State(registry): Service, query: Asked<rest::AuditQuery>) -> Answer<audit::Page> {
+    let page = registry.list_audit(asked(query)?).await;
+    page.map(Json)
+        .map_err(|error| Problem::refused("the audit was not read", &error))
+}
+
+#[utoipa::path(
+    get,
+    path = "/networks",
+    summary = "All networks",
+    responses((status = 200, body = Vec<rest::Network>), Refused)
+)]
 async fn list_networks(State(registry): Service) -> Answer<Vec<rest::Network>> {
     let networks = registry.list_networks().await;
     networks
@@ -66,6 +117,13 @@ async fn list_networks(State(registry): Service) -> Answer<Vec<rest::Network>> {
         .map_err(|error| Problem::refused("the networks were not listed", &error))
 }
 
+#[utoipa::path(
+    get,
+    path = "/networks/{network}",
+    summary = "One network",
+    params(("network" = String, Path)),
+    responses((status = 200, body = rest::Network), Refused)
+)]
 async fn show_network(State(registry): Service, Path(network): Path<String>) -> Answer<rest::Network> {
     let network = registry.show_network(network).await;
     network
@@ -73,6 +131,13 @@ async fn show_network(State(registry): Service, Path(network): Path<String>) -> 
         .map_err(|error| Problem::refused("the network was not shown", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/networks",
+    summary = "Make a network",
+    request_body = rest::NewNetwork,
+    responses((status = 201, body = rest::Network), Refused)
+)]
 async fn create_network(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
@@ -84,6 +149,12 @@ async fn create_network(
         .map_err(|error| Problem::refused("the network was not created", &error))
 }
 
+#[utoipa::path(
+    get,
+    path = "/hosts",
+    summary = "All hosts",
+    responses((status = 200, body = Vec<rest::Host>), Refused)
+)]
 async fn list_hosts(State(registry): Service) -> Answer<Vec<rest::Host>> {
     let hosts = registry.list_hosts().await;
     hosts
@@ -91,12 +162,26 @@ async fn list_hosts(State(registry): Service) -> Answer<Vec<rest::Host>> {
         .map_err(|error| Problem::refused("the hosts were not listed", &error))
 }
 
+#[utoipa::path(
+    get,
+    path = "/hosts/{host}",
+    summary = "One host",
+    params(("host" = String, Path)),
+    responses((status = 200, body = rest::Host), Refused)
+)]
 async fn show_host(State(registry): Service, Path(host): Path<String>) -> Answer<rest::Host> {
     let host = registry.show_host(host).await;
     host.map(Json)
         .map_err(|error| Problem::refused("the host was not shown", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/hosts",
+    summary = "Make a host record, which waits for its host to enrol",
+    request_body = rest::NewHost,
+    responses((status = 201, body = rest::Host), Refused)
+)]
 async fn create_host(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
@@ -108,18 +193,57 @@ async fn create_host(
         .map_err(|error| Problem::refused("the host record was not made", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/hosts/{host}/reset",
+    summary = "Let a host record wait for another key",
+    params(("host" = String, Path)),
+    responses((status = 200, body = rest::Host), Refused)
+)]
+async fn reset_host(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    Path(host): Path<String>,
+) -> Answer<rest::Host> {
+    let host = registry.reset_host(actor(&caller), host).await;
+    host.map(Json)
+        .map_err(|error| Problem::refused("the host record was not reset", &error))
+}
+
+#[utoipa::path(
+    get,
+    path = "/networks/{network}/vms",
+    summary = "All VMs of a network",
+    params(("network" = String, Path)),
+    responses((status = 200, body = Vec<rest::Vm>), Refused)
+)]
 async fn list_vms(State(registry): Service, Path(network): Path<String>) -> Answer<Vec<rest::Vm>> {
     let vms = registry.list_vms(network).await;
     vms.map(Json)
         .map_err(|error| Problem::refused("the VMs were not listed", &error))
 }
 
+#[utoipa::path(
+    get,
+    path = "/networks/{network}/vms/{vm}",
+    summary = "One VM",
+    params(("network" = String, Path), ("vm" = String, Path)),
+    responses((status = 200, body = rest::Vm), Refused)
+)]
 async fn show_vm(State(registry): Service, Path((network, vm)): Path<(String, String)>) -> Answer<rest::Vm> {
     let vm = registry.show_vm(network, vm).await;
     vm.map(Json)
         .map_err(|error| Problem::refused("the VM was not shown", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/networks/{network}/vms",
+    summary = "Make a VM",
+    params(("network" = String, Path)),
+    request_body = rest::NewVm,
+    responses((status = 201, body = rest::Vm), Refused)
+)]
 async fn create_vm(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
@@ -132,6 +256,14 @@ async fn create_vm(
         .map_err(|error| Problem::refused("the VM was not created", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/networks/{network}/vms/{vm}/placement",
+    summary = "Place a VM: a new generation with a new key begins",
+    params(("network" = String, Path), ("vm" = String, Path)),
+    request_body = rest::NewPlacement,
+    responses((status = 200, body = rest::Vm), Refused)
+)]
 async fn place_vm(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
@@ -144,6 +276,13 @@ async fn place_vm(
         .map_err(|error| Problem::refused("the VM was not placed", &error))
 }
 
+#[utoipa::path(
+    get,
+    path = "/networks/{network}/pairs",
+    summary = "All directions that are allowed in a network",
+    params(("network" = String, Path)),
+    responses((status = 200, body = Vec<rest::Pair>), Refused)
+)]
 async fn list_pairs(State(registry): Service, Path(network): Path<String>) -> Answer<Vec<rest::Pair>> {
     let pairs = registry.list_pairs(network).await;
     pairs
@@ -151,6 +290,14 @@ async fn list_pairs(State(registry): Service, Path(network): Path<String>) -> An
         .map_err(|error| Problem::refused("the pairs were not listed", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/networks/{network}/pairs",
+    summary = "Allow two VMs to talk",
+    params(("network" = String, Path)),
+    request_body = rest::NewPair,
+    responses((status = 200, body = Vec<rest::Pair>), Refused)
+)]
 async fn allow_pair(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
@@ -163,6 +310,14 @@ async fn allow_pair(
         .map_err(|error| Problem::refused("the pair was not allowed", &error))
 }
 
+#[utoipa::path(
+    post,
+    path = "/networks/{network}/denials",
+    summary = "End both directions, and wait for the receipts",
+    params(("network" = String, Path)),
+    request_body = rest::NewDenial,
+    responses((status = 200, body = rest::Denial), Refused)
+)]
 async fn deny_pair(
     State(registry): Service,
     Extension(caller): Extension<Caller>,

@@ -3,7 +3,7 @@
 use crate::manage::{Kind, Refusal};
 use axum::{
     Json,
-    extract::rejection::JsonRejection,
+    extract::rejection::{JsonRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
@@ -68,6 +68,22 @@ impl Problem {
             _ => StatusCode::BAD_REQUEST,
         };
         Self::with_status("invalid", status, "the request's body was not understood", detail)
+    }
+
+    pub(super) fn query(rejection: &QueryRejection) -> Self {
+        let detail = format!("{}; see docs/registry-api.md", rejection.body_text());
+        Self::new(Kind::Invalid, "the request's query was not understood", detail)
+    }
+
+    pub(super) fn revoked() -> Self {
+        let detail = "this operator certificate is revoked, has run out or is not in the registry's store; \
+                      ask another operator for a new one";
+        Self::with_status(
+            "forbidden",
+            StatusCode::FORBIDDEN,
+            "not allowed",
+            detail.to_owned(),
+        )
     }
 
     pub(super) fn no_route() -> Self {

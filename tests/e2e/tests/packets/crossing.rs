@@ -78,6 +78,7 @@ impl Host {
     fn pair_with(&self, other: &Self, handle: Handle) {
         let out = OutEntry {
             deadline_ns: FOREVER,
+            used_ns: 0,
             pair_id: 1,
             handle,
             src_host: wide(self.address),
@@ -92,6 +93,7 @@ impl Host {
         };
         let pair = InEntry {
             deadline_ns: FOREVER,
+            used_ns: 0,
             pair_id: 1,
             src_host: wide(self.address),
             dst_host: wide(other.address),

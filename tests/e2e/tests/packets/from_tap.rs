@@ -315,6 +315,7 @@ fn a_miss_and_an_ended_pair_tell_the_agent_within_the_taps_budget() {
             tap: interface,
             source: wide(GUEST),
             destination: wide(peer),
+            handle: pairgate_abi::Handle::from_wire([0; 3], [0; 2]),
             at_ns: event.at_ns,
         };
         assert_eq!(

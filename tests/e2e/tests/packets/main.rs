@@ -21,4 +21,5 @@ mod from_uplink;
 mod random;
 mod run;
 mod to_tap;
+mod used;
 mod world;

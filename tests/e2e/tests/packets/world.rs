@@ -140,6 +140,7 @@ impl World {
     pub(crate) fn out_entry() -> OutEntry {
         OutEntry {
             deadline_ns: FOREVER,
+            used_ns: 0,
             pair_id: 1,
             handle: out_handle(),
             src_host: wide(HOST),
@@ -157,6 +158,7 @@ impl World {
     pub(crate) fn in_entry(&self) -> InEntry {
         InEntry {
             deadline_ns: FOREVER,
+            used_ns: 0,
             pair_id: 2,
             src_host: wide(PEER_HOST),
             dst_host: wide(HOST),
@@ -213,11 +215,10 @@ impl World {
     }
 
     pub(crate) fn reset_budget(&self) {
-        self.loaded
-            .budgets()
-            .unwrap()
-            .set(SLOT, Pod(Budget::default()), 0)
-            .unwrap();
+        let mut budgets = self.loaded.budgets().unwrap();
+        for slot in [0, SLOT] {
+            budgets.set(slot, Pod(Budget::default()), 0).unwrap();
+        }
     }
 
     /// How often one reason was counted for what the guest sent.

@@ -1,20 +1,41 @@
 //! The door for offers: takes the caller's identity from its certificate, asks [`super::verify`], and hands
 //! what it proves to the keeper.
 
-use super::{Facts, Offerer, Refusal, verify};
+use super::{Facts, Offerer, Refusal, VerifiedPair, verify};
 use crate::{
     clock::{BootTime, RegistryClock},
     keeper::{Admitted, KeeperHandle},
     metrics::Metrics,
+    net::{Net, WayError},
+    peers::Peers,
+    present::{BackError, CarriedPair},
+    request::way_to,
     uplink::Uplink,
 };
+use pairgate_abi::Handle;
 use pairgate_api::grpc::{
-    Accepted, OfferRequest, OfferResponse, Refused, offer_response::Answer, peer_server::Peer,
+    Accepted, Back, HintRequest, HintResponse, OfferRequest, OfferResponse, Refused, offer_response::Answer,
+    peer_server::Peer,
 };
+use pairgate_api::routes::Role;
 use pairgate_identity::Caller;
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
+
+/// Why a way back that came with an offer was not opened.
+#[derive(Debug, thiserror::Error)]
+enum CarryBackError {
+    #[error(transparent)]
+    Back(#[from] BackError),
+    #[error(transparent)]
+    Way(#[from] WayError),
+    #[error(transparent)]
+    Carry(#[from] Refusal),
+}
 
 /// The `Peer` service of one agent.
 #[derive(Clone, Debug)]
@@ -25,6 +46,8 @@ pub struct PeerService {
     pub uplink: Uplink,
     pub overlay_port: u16,
     pub boot_id: Uuid,
+    pub peers: Arc<Peers>,
+    pub net: Net,
 }
 
 #[tonic::async_trait]
@@ -37,7 +60,8 @@ impl Peer for PeerService {
             id: caller.identity.id,
             address: caller.address,
         };
-        let result = self.decide(&request.get_ref().token, offerer).await;
+        self.meet(offerer, request.get_ref()).await;
+        let result = self.decide(request.get_ref(), offerer).await;
         self.metrics.received(
             result
                 .as_ref()
@@ -59,10 +83,40 @@ impl Peer for PeerService {
         };
         Ok(Response::new(OfferResponse { answer: Some(answer) }))
     }
+
+    async fn hint(&self, request: Request<HintRequest>) -> Result<Response<HintResponse>, Status> {
+        let caller = request.extensions().get::<Caller>();
+        let caller = caller.ok_or_else(|| Status::internal("the connection has no caller"))?;
+        let hint = request.get_ref();
+        if let (Role::Host, Some(address)) = (caller.identity.role, caller.address)
+            && let Some(handle) = Handle::new(hint.vni, hint.group)
+            && self.peers.may_hint(caller.identity.id, address, BootTime::now())
+        {
+            // Whether the handle is one of ours, and what to do then, is the keeper's to find out.
+            let _ = self.keeper.again(address, Some(handle)).await;
+        }
+        Ok(Response::new(HintResponse {}))
+    }
 }
 
 impl PeerService {
-    async fn decide(&self, token: &[u8], offerer: Offerer) -> Result<Admitted, Refusal> {
+    /// Takes note of who calls. If its agent has started anew, what we send to it is offered again: nobody
+    /// else could tell us that it was forgotten.
+    async fn meet(&self, offerer: Offerer, request: &OfferRequest) {
+        let (Role::Host, Some(address)) = (offerer.role, offerer.address) else {
+            return;
+        };
+        let port = u16::try_from(request.agent_port).unwrap_or(0);
+        let port = if port == 0 { pairgate_api::AGENT_PORT } else { port };
+        let at = SocketAddr::new(address, port);
+        if self.peers.met(offerer.id, at, &request.boot_id, BootTime::now()) {
+            tracing::info!(host = %offerer.id, "a peer has started anew: live tokens are offered to it again");
+            // A keeper that has stopped offers nothing.
+            let _ = self.keeper.again(address, None).await;
+        }
+    }
+
+    async fn decide(&self, request: &OfferRequest, offerer: Offerer) -> Result<Admitted, Refusal> {
         let view = self.keeper.view();
         let facts = Facts {
             address: self.uplink.address,
@@ -70,7 +124,26 @@ impl PeerService {
             goal: view.goal.as_deref(),
             clock: &self.clock,
         };
-        let pair = verify(token, offerer, facts, BootTime::now())?;
-        self.keeper.admit(pair).await
+        let pair = verify(&request.token, offerer, facts, BootTime::now())?;
+        let admitted = self.keeper.admit(pair.clone()).await?;
+        if let Some(back) = &request.back {
+            // Before the answer: then the guest's reply finds its way open.
+            match self.carry_back(&pair, back).await {
+                Ok(()) => {
+                    tracing::debug!(host = %offerer.id, pair = pair.claims().pair_id, "the way back came with an offer")
+                }
+                Err(why) => tracing::warn!(host = %offerer.id, %why, "a way back was not taken"),
+            }
+        }
+        Ok(admitted)
+    }
+
+    async fn carry_back(&self, there: &VerifiedPair, back: &Back) -> Result<(), CarryBackError> {
+        let pair = CarriedPair::from_offer(there, back, &self.clock, BootTime::now())?;
+        let IpAddr::V4(peer) = pair.claims().destination_host else {
+            return Err(Refusal::Unsupported.into());
+        };
+        let way = way_to(&self.net, &self.uplink, peer).await?;
+        Ok(self.keeper.carry(pair, way).await?)
     }
 }

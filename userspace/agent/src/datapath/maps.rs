@@ -96,6 +96,13 @@ fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), TableE
     }
 }
 
+fn found<V>(result: Result<V, MapError>, map: &'static str) -> Result<Option<V>, TableError> {
+    match result {
+        Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(None),
+        other => other.map(Some).map_err(failed("read", map)),
+    }
+}
+
 impl Tables for Maps {
     fn taps(&self) -> Result<Vec<(u32, TapEntry)>, TableError> {
         let rows = self.taps.iter().map(|row| row.map(|(tap, entry)| (tap, entry.0)));
@@ -130,6 +137,16 @@ impl Tables for Maps {
         Ok(BootTime::from_nanos(end))
     }
 
+    fn used_in(&self, handle: Handle) -> Result<Option<u64>, TableError> {
+        let found = found(self.pairs_in.get(&Pod(handle), 0), map::PAIRS_IN)?;
+        Ok(found.map(|entry| entry.0.used_ns))
+    }
+
+    fn used_out(&self, key: OutKey) -> Result<Option<u64>, TableError> {
+        let found = found(self.pairs_out.get(&Pod(key), 0), map::PAIRS_OUT)?;
+        Ok(found.map(|entry| entry.0.used_ns))
+    }
+
     fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError> {
         self.settle(map::TAPS)?;
         if self.taps.get(&tap, 0).is_ok() {
@@ -146,6 +163,7 @@ impl Tables for Maps {
         let claims = pair.claims();
         let entry = InEntry {
             deadline_ns: pair.deadline().nanos(),
+            used_ns: 0,
             pair_id: claims.pair_id,
             src_host: address_bytes(claims.source_host),
             dst_host: address_bytes(claims.destination_host),
@@ -182,6 +200,7 @@ impl Tables for Maps {
         };
         let entry = OutEntry {
             deadline_ns: pair.deadline().nanos(),
+            used_ns: 0,
             pair_id: claims.pair_id,
             handle: pair.handle(),
             src_host: address_bytes(claims.source_host),

@@ -1,7 +1,8 @@
 //! The owner's memory of every kernel entry, so that a question about one pair, peer or token does not read a
 //! whole map. What is in the book is in the kernel: the ledger writes the kernel first.
 
-use crate::clock::BootTime;
+use super::life::Life;
+use crate::{clock::BootTime, request::mint::MintedToken};
 use pairgate_abi::{Handle, InEntry, OutEntry, OutKey};
 use pairgate_token::Claims;
 use std::collections::{HashMap, HashSet};
@@ -15,6 +16,7 @@ pub struct Incoming {
     pub origin: Option<Origin>,
     /// The bytes of its token; unknown likewise.
     token: Option<Vec<u8>>,
+    life: Life,
 }
 
 /// An entry of `PAIRS_OUT`.
@@ -23,6 +25,9 @@ pub struct Outgoing {
     pub entry: OutEntry,
     /// Where it came from; unknown if it was an agent before this one that offered it.
     pub origin: Option<Origin>,
+    /// The token behind it, for offering it again; none likewise, or if it came in an offer.
+    pub token: Option<MintedToken>,
+    pub life: Life,
 }
 
 /// What the kernel's entry does not hold.
@@ -84,7 +89,7 @@ impl Book {
     }
 
     /// Writes down an entry that is in the kernel, with the token it came from, if known.
-    pub fn note_in(&mut self, handle: Handle, entry: InEntry, origin: Option<(Origin, &[u8])>) {
+    pub fn note_in(&mut self, handle: Handle, entry: InEntry, origin: Option<(Origin, &[u8])>, life: Life) {
         self.strike_in(handle);
         self.by_pair.entry(entry.pair_id).or_default().insert(handle);
         *self.by_peer.entry(entry.src_host).or_default() += 1;
@@ -93,7 +98,12 @@ impl Book {
         if let Some(token) = &token {
             self.by_token.insert(token.clone(), handle);
         }
-        let incoming = Incoming { entry, origin, token };
+        let incoming = Incoming {
+            entry,
+            origin,
+            token,
+            life,
+        };
         self.incoming.insert(handle, incoming);
     }
 
@@ -104,8 +114,42 @@ impl Book {
         }
     }
 
-    pub fn note_out(&mut self, key: OutKey, entry: OutEntry, origin: Option<Origin>) {
-        self.outgoing.insert(key, Outgoing { entry, origin });
+    pub fn note_out(&mut self, key: OutKey, outgoing: Outgoing) {
+        self.outgoing.insert(key, outgoing);
+    }
+
+    pub fn entry_in(&self, handle: Handle) -> Option<InEntry> {
+        self.incoming.get(&handle).map(|incoming| incoming.entry)
+    }
+
+    pub fn out(&self, key: &OutKey) -> Option<&Outgoing> {
+        self.outgoing.get(key)
+    }
+
+    /// When the token behind an incoming entry ends, if it is known.
+    pub fn expires(&self, handle: Handle) -> Option<u64> {
+        let origin = self.incoming.get(&handle)?.origin.as_ref()?;
+        Some(origin.claims.expires_unix_secs)
+    }
+
+    pub fn life_in(&self, handle: Handle) -> Option<Life> {
+        self.incoming.get(&handle).map(|incoming| incoming.life)
+    }
+
+    pub fn life_out(&self, key: &OutKey) -> Option<Life> {
+        self.outgoing.get(key).map(|outgoing| outgoing.life)
+    }
+
+    pub fn note_life_in(&mut self, handle: Handle, life: Life) {
+        if let Some(incoming) = self.incoming.get_mut(&handle) {
+            incoming.life = life;
+        }
+    }
+
+    pub fn note_life_out(&mut self, key: &OutKey, life: Life) {
+        if let Some(outgoing) = self.outgoing.get_mut(key) {
+            outgoing.life = life;
+        }
     }
 
     /// Forgets an entry that is no longer in the kernel.

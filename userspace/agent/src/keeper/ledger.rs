@@ -10,9 +10,11 @@
 
 use super::{
     Seat, TableError, Tables,
-    book::{Book, Origin},
+    agenda::{Agenda, Subject},
+    book::{Book, Origin, Outgoing},
     fate,
-    limits::{LINGER, PAIRS_RESERVE},
+    life::{Life, Start},
+    limits::{IDLE, LINGER, PAIRS_RESERVE},
     seats::Seats,
 };
 use crate::{
@@ -49,6 +51,9 @@ pub struct Ledger<T> {
     promised: Option<(u64, BootTime)>,
     /// Handles that were removed before their end, until no sender can still use them.
     pub(super) resting: HashMap<Handle, BootTime>,
+    pub(super) agenda: Agenda,
+    /// How long a pair may go unused.
+    pub(super) idle: Duration,
 }
 
 /// What was removed: how many entries, and the taps (with their slots) that they delivered to.
@@ -86,13 +91,25 @@ pub enum TakeUpError {
 
 impl<T: Tables> Ledger<T> {
     /// Reads back what an agent before this one left in the kernel.
-    pub fn read(tables: T) -> Result<Self, TableError> {
-        let mut book = Book::default();
+    pub fn read(tables: T, now: BootTime) -> Result<Self, TableError> {
+        let (mut book, mut agenda) = (Book::default(), Agenda::default());
         for (handle, entry) in tables.incoming()? {
-            book.note_in(handle, entry, None);
+            let end = BootTime::from_nanos(entry.deadline_ns);
+            let life = Life::new(Start::Found(entry.used_ns), now, end);
+            book.note_in(handle, entry, None, life);
+            agenda.note(life.look_at, Subject::In(handle));
         }
         for (key, entry) in tables.outgoing()? {
-            book.note_out(key, entry, None);
+            let end = BootTime::from_nanos(entry.deadline_ns);
+            let life = Life::new(Start::Found(entry.used_ns), now, end);
+            agenda.note(life.look_at, Subject::Out(key));
+            let found = Outgoing {
+                entry,
+                origin: None,
+                token: None,
+                life,
+            };
+            book.note_out(key, found);
         }
         let taps = tables.taps()?;
         // The agent before this one may have died between a removal and the end of the wait for it, so its
@@ -114,7 +131,14 @@ impl<T: Tables> Ledger<T> {
             suspended: false,
             promised: None,
             resting: HashMap::new(),
+            agenda,
+            idle: IDLE,
         })
+    }
+
+    /// Pairs that go unused for so long are removed from here on.
+    pub fn set_idle(&mut self, idle: Duration) {
+        self.idle = idle;
     }
 
     pub fn book(&self) -> &Book {
@@ -184,26 +208,43 @@ impl<T: Tables> Ledger<T> {
         now: BootTime,
     ) -> Result<(), TableError> {
         for (handle, entry) in incoming {
-            self.unsettled = true;
-            self.tables.remove_in(*handle)?;
-            self.book.strike_in(*handle);
-            let end = BootTime::from_nanos(entry.deadline_ns);
-            if end > now && self.resting.len() < PAIRS as usize {
-                self.resting.insert(*handle, end);
-            }
+            self.take_in(*handle, entry, now)?;
             self.unreported.entries += 1;
             self.unreported.taps.insert(entry.tap, entry.slot);
         }
         for key in outgoing {
-            self.unsettled = true;
-            self.tables.remove_out(*key)?;
-            self.book.strike_out(key);
+            self.take_out(*key)?;
             self.unreported.entries += 1;
         }
         self.settle()
     }
 
-    fn settle(&mut self) -> Result<(), TableError> {
+    /// Takes one entry out of kernel and book; [`Self::settle`] must follow. A handle that somebody may still
+    /// use rests until its end.
+    pub(super) fn take_in(
+        &mut self,
+        handle: Handle,
+        entry: &InEntry,
+        now: BootTime,
+    ) -> Result<(), TableError> {
+        self.unsettled = true;
+        self.tables.remove_in(handle)?;
+        self.book.strike_in(handle);
+        let end = BootTime::from_nanos(entry.deadline_ns);
+        if end > now && self.resting.len() < PAIRS as usize {
+            self.resting.insert(handle, end);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_out(&mut self, key: OutKey) -> Result<(), TableError> {
+        self.unsettled = true;
+        self.tables.remove_out(key)?;
+        self.book.strike_out(&key);
+        Ok(())
+    }
+
+    pub(super) fn settle(&mut self) -> Result<(), TableError> {
         if self.unsettled {
             self.tables.quiesce()?;
             self.unsettled = false;
@@ -366,7 +407,7 @@ impl<T: Tables> Ledger<T> {
             .book
             .incoming()
             .filter(|(_, incoming)| over(incoming.entry.deadline_ns))
-            .map(|(handle, _)| handle)
+            .map(|(handle, incoming)| (handle, incoming.entry))
             .collect();
         let outgoing: Vec<_> = self
             .book
@@ -374,15 +415,11 @@ impl<T: Tables> Ledger<T> {
             .filter(|(_, outgoing)| over(outgoing.entry.deadline_ns))
             .map(|(key, _)| key)
             .collect();
-        for handle in &incoming {
-            self.unsettled = true;
-            self.tables.remove_in(*handle)?;
-            self.book.strike_in(*handle);
+        for (handle, entry) in &incoming {
+            self.take_in(*handle, entry, now)?;
         }
         for key in &outgoing {
-            self.unsettled = true;
-            self.tables.remove_out(*key)?;
-            self.book.strike_out(key);
+            self.take_out(*key)?;
         }
         self.resting.retain(|_, end| *end > now);
         self.remove_unused_ways()?;

@@ -11,6 +11,9 @@ pub const COMMANDS: usize = 256;
 /// the others.
 pub const PAIRS_PER_PEER: usize = PAIRS as usize / 8;
 
+/// What the second handles of pairs that are being renewed may add to that.
+pub const RENEWALS_PER_PEER: usize = PAIRS_PER_PEER / 4;
+
 /// Outgoing pairs of one guest, likewise.
 pub const PAIRS_PER_TAP: usize = PAIRS as usize / 8;
 
@@ -38,3 +41,23 @@ pub const DRAIN_LIMIT: Duration = Duration::from_millis(50);
 
 /// Between two looks at a queue that is being drained.
 pub const DRAIN_POLL: Duration = Duration::from_millis(1);
+
+/// Between two looks at what is due: renewals and unused pairs. An eighth of the time that a token of the
+/// shortest sensible life leaves for its renewal.
+pub const LOOK: Duration = Duration::from_millis(100);
+
+/// How long a pair may go unused before it is removed, unless the command line says otherwise.
+pub const IDLE: Duration = Duration::from_secs(300);
+
+/// How much longer than its sender a receiver keeps an unused pair, besides an eighth of the time: a packet on
+/// its way, and looks that come late.
+pub const RECEIVER_GRACE: Duration = Duration::from_secs(2);
+
+/// Shortest and longest time between two looks at a pair whose renewal waits for a packet.
+pub const RELOOK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Longest pause before a renewal that failed is tried again.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Renewals and other errands waiting to be run; what finds no room comes again after its pause.
+pub const ERRANDS: usize = 1024;

@@ -7,12 +7,15 @@
 //! When it stops, everything it wrote stays: the kernel goes on under the deadlines and the lease that are in
 //! the maps. A later keeper reads them back.
 
+mod agenda;
 mod book;
 mod drain;
 mod fate;
 mod guard;
 mod ledger;
+mod life;
 pub mod limits;
+mod look;
 mod open;
 mod seats;
 mod tables;
@@ -32,11 +35,13 @@ use crate::{
     goal::Goal,
     net::Net,
     present::CarriedPair,
+    request::mint::MintedToken,
     totals::Totals,
 };
 use arc_swap::ArcSwap;
+use pairgate_abi::{Handle, OutKey};
 use pairgate_api::grpc;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinSet, block_in_place},
@@ -63,7 +68,20 @@ enum Command {
         way: Way,
         answer: oneshot::Sender<Result<(), Refusal>>,
     },
+    Again {
+        peer: IpAddr,
+        handle: Option<Handle>,
+    },
     List(oneshot::Sender<Vec<PairRow>>),
+}
+
+/// What the keeper wants done at other hosts.
+#[derive(Clone, Debug)]
+pub enum Errand {
+    /// A pair in use needs a new token.
+    Renew(OutKey),
+    /// A peer may have forgotten this pair: its live token is to be offered again.
+    Offer(OutKey, Box<MintedToken>),
 }
 
 /// The way to the keeper for every other task.
@@ -119,6 +137,11 @@ impl KeeperHandle {
         result.await.unwrap_or(Err(Refusal::NotReady))
     }
 
+    /// This peer may have forgotten what it accepted: one handle, or everything.
+    pub async fn again(&self, peer: IpAddr, handle: Option<Handle>) -> Result<(), Stopping> {
+        self.send(Command::Again { peer, handle }).await
+    }
+
     /// Every kernel entry of a pair.
     pub async fn list(&self) -> Result<Vec<PairRow>, Stopping> {
         let (answer, result) = oneshot::channel();
@@ -140,6 +163,7 @@ pub struct Keeper {
     totals: Arc<Totals>,
     clock: RegistryClock,
     receipts: mpsc::Sender<grpc::Receipt>,
+    errands: mpsc::Sender<Errand>,
     view: Arc<ArcSwap<View>>,
     counts: Arc<PairCounts>,
     /// What became of each guest's tap.
@@ -181,6 +205,9 @@ pub struct Parts {
     pub totals: Arc<Totals>,
     pub clock: RegistryClock,
     pub receipts: mpsc::Sender<grpc::Receipt>,
+    pub errands: mpsc::Sender<Errand>,
+    /// How long a pair may go unused.
+    pub idle: Duration,
 }
 
 impl Keeper {
@@ -190,13 +217,16 @@ impl Keeper {
         let (commands, queue) = mpsc::channel(limits::COMMANDS);
         let view = Arc::new(ArcSwap::from_pointee(View::default()));
         let counts = view.load().counts.clone();
+        let mut ledger = Ledger::read(parts.maps, BootTime::now())?;
+        ledger.set_idle(parts.idle);
         let keeper = Self {
-            ledger: Ledger::read(parts.maps)?,
+            ledger,
             loaded: parts.loaded,
             net: parts.net,
             totals: parts.totals,
             clock: parts.clock,
             receipts: parts.receipts,
+            errands: parts.errands,
             view: view.clone(),
             counts,
             guests: HashMap::new(),
@@ -214,6 +244,8 @@ impl Keeper {
     async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
         let mut tick = interval(limits::TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = interval(limits::LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -227,6 +259,7 @@ impl Keeper {
                     None => return,
                 },
                 _ = tick.tick() => self.tick().await,
+                _ = look.tick() => self.look(),
             }
             self.counts.set(self.ledger.book());
         }
@@ -256,6 +289,12 @@ impl Keeper {
             Command::Carry { pair, way, answer } => {
                 let result = block_in_place(|| self.ledger.carry(&pair, way, BootTime::now()));
                 let _ = answer.send(result.map_err(|error| refusal(&error)));
+            }
+            Command::Again { peer, handle } => {
+                for errand in self.ledger.again(peer, handle, BootTime::now()) {
+                    // What finds no room is renewed in its time.
+                    let _ = self.errands.try_send(errand);
+                }
             }
             Command::List(answer) => {
                 let _ = answer.send(view::rows(self.ledger.book()));
@@ -361,6 +400,16 @@ impl Keeper {
                 }
                 self.publish();
             }
+        }
+    }
+
+    fn look(&mut self) {
+        match block_in_place(|| self.ledger.look(BootTime::now())) {
+            // What finds no room is due again after its pause.
+            Ok(due) => due.into_iter().for_each(|pair| {
+                let _ = self.errands.try_send(Errand::Renew(pair));
+            }),
+            Err(error) => tracing::error!(%error, "entries could not be looked at"),
         }
     }
 

@@ -3,8 +3,12 @@
 
 use super::{
     Ledger, Seat, TableError, Tables,
-    book::Origin,
-    limits::{HANDLE_TRIES, OLD_HANDLE_LIFE, PAIRS_PER_PEER, PAIRS_PER_TAP, PAIRS_RESERVE},
+    agenda::Subject,
+    book::{Origin, Outgoing},
+    life::{Life, Start},
+    limits::{
+        HANDLE_TRIES, OLD_HANDLE_LIFE, PAIRS_PER_PEER, PAIRS_PER_TAP, PAIRS_RESERVE, RENEWALS_PER_PEER,
+    },
 };
 use crate::{
     admit::{self, Refusal, VerifiedPair},
@@ -12,7 +16,7 @@ use crate::{
     goal::Guest,
     present::CarriedPair,
 };
-use pairgate_abi::{Handle, NextHop, limits::PAIRS};
+use pairgate_abi::{Handle, NextHop, OutKey, limits::PAIRS};
 use pairgate_token::{Claims, Untimely, address_bytes};
 use rand::Rng;
 use uuid::Uuid;
@@ -60,10 +64,17 @@ impl<T: Tables> Ledger<T> {
             self.may_open(claims, End::Destination, pair.source_host(), pair.deadline(), now)?;
         let mtu = guest.mtu;
         if let Some((handle, _)) = self.book.of_token(pair.token_bytes()) {
-            return Ok(Admitted { handle, mtu });
+            if self.tables.used_in(handle)?.is_some() {
+                return Ok(Admitted { handle, mtu });
+            }
+            // Somebody else has removed it from the kernel: the offer says that it is missed.
+            self.book.strike_in(handle);
         }
         let peer = address_bytes(claims.source_host);
-        if self.book.held_by(&peer) >= PAIRS_PER_PEER {
+        let older = self.book.of_pair(claims.pair_id);
+        // A renewal has two handles for a while, and must not fail where the pair itself had room.
+        let room = if older.is_empty() { 0 } else { RENEWALS_PER_PEER };
+        if self.book.held_by(&peer) >= PAIRS_PER_PEER + room {
             return Err(Refusal::Quota.into());
         }
         if self.book.incoming_len() + PAIRS_RESERVE >= PAIRS as usize {
@@ -71,17 +82,23 @@ impl<T: Tables> Ledger<T> {
         }
         let handle = self.free_handle(now).ok_or(Refusal::Full)?;
         let entry = self.tables.open_in(handle, pair, seat)?;
-        let older = self.book.of_pair(claims.pair_id);
         let origin = Origin {
             host: pair.source_host(),
             claims: claims.clone(),
         };
+        let life = Life::new(Start::Fresh, now, pair.deadline());
         self.book
-            .note_in(handle, entry, Some((origin, pair.token_bytes())));
+            .note_in(handle, entry, Some((origin, pair.token_bytes())), life);
+        self.agenda.note(life.look_at, Subject::In(handle));
         let end = now.after(OLD_HANDLE_LIFE);
         for (old, entry) in older {
-            // Only what this token takes over from; a token that ends later keeps its own handle.
-            if entry.deadline_ns <= pair.deadline().nanos() && entry.deadline_ns > end.nanos() {
+            // Only what this token takes over from: a token that ends later keeps its handle, and of two that
+            // end together the sender may have taken either.
+            let is_older = self.book.expires(old).map_or_else(
+                || entry.deadline_ns <= pair.deadline().nanos(),
+                |expires| expires < claims.expires_unix_secs,
+            );
+            if is_older && entry.deadline_ns > end.nanos() {
                 self.tables.shorten_in(old, entry, end)?;
                 self.book.note_deadline(old, end);
             }
@@ -90,27 +107,57 @@ impl<T: Tables> Ledger<T> {
     }
 
     /// Opens an outgoing pair, or moves it to a newer token.
+    ///
+    /// A token never takes the place of one of the same pair that ends later: it may have been under way
+    /// while that one was renewed.
     pub fn carry(&mut self, pair: &CarriedPair, way: Way, now: BootTime) -> Result<(), OpenError> {
         let claims = pair.claims();
         let (guest, seat) =
             self.may_open(claims, End::Source, pair.destination_host(), pair.deadline(), now)?;
         let mtu = guest.mtu.min(pair.mtu()).min(way.mtu);
-        let of_tap = |key: &pairgate_abi::OutKey| key.tap == seat.tap;
-        if self.book.outgoing_len() + PAIRS_RESERVE >= PAIRS as usize {
-            return Err(Refusal::Full.into());
-        }
-        // Counted only near the bound: below it no tap can be over its share.
-        if self.book.outgoing_len() >= PAIRS_PER_TAP
-            && self.book.outgoing().filter(|(key, _)| of_tap(key)).count() >= PAIRS_PER_TAP
-        {
-            return Err(Refusal::Quota.into());
+        let key = OutKey {
+            tap: seat.tap,
+            destination: address_bytes(claims.destination_address),
+        };
+        let mut life = Life::new(Start::Fresh, now, pair.deadline());
+        if let Some(old) = self.book.out(&key) {
+            let of_this_pair = old.origin.as_ref().filter(|old| is_same(&old.claims, claims));
+            match of_this_pair.map(|old| old.claims.expires_unix_secs) {
+                Some(old_expires) if old_expires > claims.expires_unix_secs => return Ok(()),
+                Some(old_expires) if old_expires == claims.expires_unix_secs => life = old.life.moved(now),
+                _ => life = Life::new(Start::After(old.life), now, pair.deadline()),
+            }
+        } else {
+            self.has_room(seat.tap)?;
         }
         let (key, entry) = self.tables.open_out(pair, seat, way.hop, mtu)?;
         let origin = Origin {
             host: pair.destination_host(),
             claims: claims.clone(),
         };
-        self.book.note_out(key, entry, Some(origin));
+        let carried = Outgoing {
+            entry,
+            origin: Some(origin),
+            token: pair.minted().cloned(),
+            life,
+        };
+        self.book.note_out(key, carried);
+        self.agenda.note(life.look_at, Subject::Out(key));
+        Ok(())
+    }
+
+    /// Whether a tap may have one outgoing pair more.
+    fn has_room(&self, tap: u32) -> Result<(), Refusal> {
+        if self.book.outgoing_len() + PAIRS_RESERVE >= PAIRS as usize {
+            return Err(Refusal::Full);
+        }
+        // Counted only near the bound: below it no tap can be over its share.
+        let of_tap = |(key, _): &(OutKey, &Outgoing)| key.tap == tap;
+        if self.book.outgoing_len() >= PAIRS_PER_TAP
+            && self.book.outgoing().filter(of_tap).count() >= PAIRS_PER_TAP
+        {
+            return Err(Refusal::Quota);
+        }
         Ok(())
     }
 
@@ -155,6 +202,19 @@ impl<T: Tables> Ledger<T> {
                 !rests && !self.book.holds(*handle)
             })
     }
+}
+
+/// Whether two tokens are for the same thing at different times.
+fn is_same(one: &Claims, other: &Claims) -> bool {
+    let key = |claims: &Claims| {
+        (
+            claims.pair_id,
+            claims.source_generation,
+            claims.destination_generation,
+            claims.destination_host,
+        )
+    };
+    key(one) == key(other)
 }
 
 #[derive(Clone, Copy)]

@@ -14,6 +14,9 @@ pub trait Tables {
     fn outgoing(&self) -> Result<Vec<(OutKey, OutEntry)>, TableError>;
     fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError>;
     fn lease(&self) -> Result<BootTime, TableError>;
+    /// When a packet last passed by this entry: 0 = never since it was written; none if it is not there.
+    fn used_in(&self, handle: Handle) -> Result<Option<u64>, TableError>;
+    fn used_out(&self, key: OutKey) -> Result<Option<u64>, TableError>;
 
     fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError>;
     fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError>;

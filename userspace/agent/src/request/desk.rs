@@ -15,6 +15,8 @@ use std::{
 pub const PER_TAP: usize = 8;
 /// Requests at a time: what a registry answers within milliseconds.
 pub const IN_ALL: usize = 64;
+/// Renewals at a time.
+pub const ERRANDS: usize = 32;
 /// How long a refusal, or a failure, is remembered.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(1);
 /// How long an answer is remembered, to tell events that were raised before it from new ones.
@@ -33,6 +35,8 @@ pub struct Wish {
 #[derive(Debug, Default)]
 pub struct Desk {
     pending: HashSet<Wish>,
+    /// Pairs that are open and being renewed or offered again.
+    errands: HashSet<Wish>,
     per_tap: HashMap<u32, usize>,
     answered: HashMap<Wish, Answered>,
 }
@@ -47,7 +51,7 @@ impl Desk {
     /// Whether this event starts a request; if so, [`Self::done`] must follow. What is not taken needs no
     /// memory: the guest's next packet raises the event again.
     pub fn take(&mut self, wish: Wish, raised: BootTime, now: BootTime) -> bool {
-        if self.pending.contains(&wish) || self.pending.len() >= IN_ALL {
+        if self.is_under_way(wish) || self.pending.len() >= IN_ALL {
             return false;
         }
         if self.per_tap.get(&wish.tap).is_some_and(|count| *count >= PER_TAP) {
@@ -79,6 +83,26 @@ impl Desk {
         if self.answered.len() < REMEMBERED {
             self.answered.insert(wish, Answered { at: now, opened });
         }
+    }
+
+    /// Whether a pair that is open may be renewed now; if so, [`Self::ran`] must follow. These have places of
+    /// their own: no guest's first packet waits behind them.
+    pub fn send(&mut self, wish: Wish) -> bool {
+        !self.is_under_way(wish) && self.errands.insert(wish)
+    }
+
+    /// Whether another errand may be begun.
+    pub fn has_errand_free(&self) -> bool {
+        self.errands.len() < ERRANDS
+    }
+
+    /// An errand has ended.
+    pub fn ran(&mut self, wish: Wish) {
+        self.errands.remove(&wish);
+    }
+
+    fn is_under_way(&self, wish: Wish) -> bool {
+        self.pending.contains(&wish) || self.errands.contains(&wish)
     }
 
     /// Forgets old answers.
@@ -154,6 +178,30 @@ mod tests {
             }
         }
         assert_eq!(taken, IN_ALL);
+    }
+
+    #[test]
+    fn a_pair_is_opened_or_renewed_but_never_both_at_once() {
+        let mut desk = Desk::default();
+        assert!(desk.send(wish(1, 1)));
+        assert!(!desk.send(wish(1, 1)));
+        assert!(
+            !desk.take(wish(1, 1), at(1), at(1)),
+            "its new token is on the way"
+        );
+        desk.ran(wish(1, 1));
+        assert!(desk.take(wish(1, 1), at(1), at(1)));
+        assert!(!desk.send(wish(1, 1)), "its first token is on the way");
+    }
+
+    #[test]
+    fn renewals_take_no_place_from_first_packets() {
+        let mut desk = Desk::default();
+        for last in 0..ERRANDS as u8 {
+            assert!(desk.has_errand_free() && desk.send(wish(1, last)));
+        }
+        assert!(!desk.has_errand_free());
+        assert!(desk.take(wish(1, 200), at(1), at(1)));
     }
 
     #[test]

@@ -118,14 +118,16 @@ impl MintError {
     ];
 }
 
-/// One request: may this guest send to that address?
+/// One request: may this guest send to that address? With the token comes that of the opposite pair, if it was
+/// asked for and is allowed; it is bytes until [`crate::admit::verify`] has seen them.
 pub async fn mint(
     registry: &mut RegistryClient<Channel>,
     clock: &RegistryClock,
     guest: &Guest,
     destination: IpAddr,
     our_address: IpAddr,
-) -> Result<MintedToken, MintError> {
+    with_back: bool,
+) -> Result<(MintedToken, Vec<u8>), MintError> {
     let asked = BootTime::now();
     let question = MintQuestion {
         network: guest.network,
@@ -144,14 +146,17 @@ pub async fn mint(
         nonce: question.nonce.to_vec(),
         unix_secs: question.unix_secs,
         proof: proof.as_bytes().to_vec(),
+        with_back,
     };
     let answer = tokio::time::timeout(ANSWER_LIMIT, registry.mint(request)).await;
     let answer = answer.map_err(|_| MintError::Slow)?;
     let answer = answer.map_err(|status| MintError::Unreachable(Box::new(status)))?;
     match answer.into_inner().answer {
-        Some(Answer::Minted(minted)) => {
+        Some(Answer::Minted(mut minted)) => {
             clock.learn(asked, minted.registry_unix_ms);
-            examine(minted, guest, destination, our_address, clock, BootTime::now()).map_err(MintError::Wrong)
+            let back = std::mem::take(&mut minted.back_token);
+            let minted = examine(minted, guest, destination, our_address, clock, BootTime::now());
+            Ok((minted.map_err(MintError::Wrong)?, back))
         }
         Some(Answer::Refused(refused)) => Err(MintError::Refused(refused.because)),
         None => Err(MintError::Wrong(WrongToken::Incomplete)),

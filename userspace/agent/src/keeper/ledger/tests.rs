@@ -13,6 +13,7 @@ use pairgate_abi::NextHop;
 
 mod fake;
 mod model;
+mod renewal;
 
 const TAP: u32 = 7;
 const LEASE: Duration = Duration::from_secs(3600);
@@ -26,7 +27,7 @@ const WAY: Way = Way {
 
 /// A ledger over this kernel with the case's goal state in force and a lease.
 fn running(kernel: &Fake, case: &Case, revision: u64) -> Ledger<Fake> {
-    let mut ledger = Ledger::read(kernel.clone()).unwrap();
+    let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     apply(&mut ledger, case, revision);
     ledger.grant(NOW, LEASE, revision).unwrap();
     ledger
@@ -170,7 +171,7 @@ fn a_receipt_waits_for_every_revision_before_it() {
 #[test]
 fn a_lease_waits_for_its_revision_and_never_gets_shorter() {
     let (kernel, case) = (Fake::default(), good());
-    let mut ledger = Ledger::read(kernel.clone()).unwrap();
+    let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     ledger.grant(NOW, LEASE, 1).unwrap();
     assert_eq!(
         kernel.0.borrow().lease,
@@ -209,7 +210,7 @@ fn a_host_without_its_address_has_no_lease_and_takes_none() {
 #[test]
 fn nothing_opens_before_a_goal_state_is_in_force_or_after_the_lease() {
     let (kernel, case) = (Fake::default(), good());
-    let mut ledger = Ledger::read(kernel.clone()).unwrap();
+    let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     assert_eq!(admit(&mut ledger, &case), Err(Refusal::NotReady));
     ledger.take_up(Arc::new(case.goal(1)), NOW).unwrap();
     assert_eq!(admit(&mut ledger, &case), Err(Refusal::NotReady));
@@ -262,7 +263,7 @@ fn a_restarted_agent_knows_what_is_in_the_kernel() {
     let mut ledger = running(&kernel, &case, 1);
     let handle = admit(&mut ledger, &case).unwrap();
     drop(ledger);
-    let mut ledger = Ledger::read(kernel.clone()).unwrap();
+    let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     assert_eq!(ledger.lease(), NOW.after(LEASE));
     assert!(ledger.book().holds(handle));
     apply(&mut ledger, &case, 1);
@@ -285,7 +286,7 @@ fn after_a_restart_a_removed_host_takes_with_it_every_pair_whose_host_is_unknown
     apply(&mut ledger, &case, 2);
     assert_eq!(kernel.0.borrow().incoming.len(), 1);
     // Not known any more: goes.
-    let mut ledger = Ledger::read(kernel.clone()).unwrap();
+    let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     apply(&mut ledger, &case, 2);
     assert!(kernel.0.borrow().incoming.is_empty());
 }
@@ -340,7 +341,7 @@ fn a_new_agent_waits_again_for_what_a_killed_one_may_not_have_waited_for() {
     case.tombstones.pairs.insert(case.claims.pair_id);
     ledger.take_up(Arc::new(case.goal(2)), NOW).unwrap();
     kernel.0.borrow_mut().log.clear();
-    let mut ledger = Ledger::read(kernel.clone()).unwrap();
+    let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     ledger.take_up(Arc::new(case.goal(2)), NOW).unwrap();
     assert_eq!(kernel.0.borrow().log, ["quiesce"]);
     let (_, removals) = ledger.removals().unwrap();

@@ -38,6 +38,7 @@ impl Case {
             dst_host_id: self.host.clone(),
             dst_agent_port: self.port,
             registry_unix_ms: 0,
+            back_token: Vec::new(),
         };
         let ours = [192, 0, 2, 1].into();
         examine(minted, &self.guest, self.destination, ours, &clock(), NOW)
@@ -47,6 +48,14 @@ impl Case {
 /// A token as the registry gives it.
 pub(crate) fn minted() -> MintedToken {
     fitting().examine().unwrap()
+}
+
+/// One that ends so many seconds from now.
+pub(crate) fn minted_until(secs: u64) -> MintedToken {
+    let mut case = fitting();
+    case.claims.expires_unix_secs += secs;
+    case.claims.expires_unix_secs -= 3600;
+    case.examine().unwrap()
 }
 
 #[test]
@@ -117,6 +126,7 @@ fn bytes_that_are_no_token_are_not_taken() {
         dst_host_id: case.host,
         dst_agent_port: case.port,
         registry_unix_ms: 0,
+        back_token: Vec::new(),
     };
     let ours = [192, 0, 2, 1].into();
     let wrong = examine(minted, &case.guest, case.destination, ours, &clock(), NOW);

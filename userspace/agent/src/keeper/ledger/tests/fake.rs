@@ -93,6 +93,14 @@ impl Tables for Fake {
         Ok(self.0.borrow().lease)
     }
 
+    fn used_in(&self, handle: Handle) -> Result<Option<u64>, TableError> {
+        Ok(self.0.borrow().incoming.get(&handle).map(|entry| entry.used_ns))
+    }
+
+    fn used_out(&self, key: OutKey) -> Result<Option<u64>, TableError> {
+        Ok(self.0.borrow().outgoing.get(&key).map(|entry| entry.used_ns))
+    }
+
     fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError> {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("put_tap")?;
@@ -106,6 +114,7 @@ impl Tables for Fake {
         let claims = pair.claims();
         let entry = InEntry {
             deadline_ns: pair.deadline().nanos(),
+            used_ns: 0,
             pair_id: claims.pair_id,
             src_host: address_bytes(claims.source_host),
             dst_host: address_bytes(claims.destination_host),
@@ -144,6 +153,7 @@ impl Tables for Fake {
         };
         let entry = OutEntry {
             deadline_ns: pair.deadline().nanos(),
+            used_ns: 0,
             pair_id: claims.pair_id,
             handle: pair.handle(),
             src_host: address_bytes(claims.source_host),

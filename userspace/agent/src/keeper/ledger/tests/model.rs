@@ -13,6 +13,7 @@ enum Step {
     Drain,
     Lease { secs: u64 },
     Sweep { secs: u64 },
+    Look { secs: u64 },
     Kill,
 }
 
@@ -26,6 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Drain),
         2 => (1u64..5000).prop_map(|secs| Step::Lease { secs }),
         1 => (0u64..8000).prop_map(|secs| Step::Sweep { secs }),
+        1 => (0u64..8000).prop_map(|secs| Step::Look { secs }),
         1 => Just(Step::Kill),
     ]
 }
@@ -85,8 +87,12 @@ proptest! {
                     }
                 }
                 Step::Sweep { secs } => ledger.sweep(NOW.after(Duration::from_secs(secs))).unwrap(),
+                Step::Look { secs } => {
+                    ledger.look(NOW.after(Duration::from_secs(secs))).unwrap();
+                    prop_assert!(!kernel.0.borrow().unsettled, "removed and not waited for");
+                }
                 Step::Kill => {
-                    ledger = Ledger::read(kernel.clone()).unwrap();
+                    ledger = Ledger::read(kernel.clone(), NOW).unwrap();
                     draining.clear();
                     let restarted = apply(&mut ledger, &case, revision);
                     prop_assert_eq!(restarted.len(), 1);

@@ -1,0 +1,137 @@
+//! Certificates of operators and installers, and the gate that keeps revoked operators out.
+
+use super::{Answer, Body, Created, Problem, Refused, Service, actor, body};
+use crate::registry::Registry;
+use axum::{
+    Extension, Json,
+    extract::{Path, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use pairgate_api::rest;
+use pairgate_identity::Caller;
+use std::sync::Arc;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+pub(super) fn documented() -> OpenApiRouter<Arc<Registry>> {
+    OpenApiRouter::new()
+        .routes(routes!(list_zeros, create_zero))
+        .routes(routes!(revoke_zero))
+        .routes(routes!(list_operators, create_operator))
+        .routes(routes!(revoke_operator))
+}
+
+/// Looks at every request, also at later ones of a connection that was good when it began.
+pub(super) async fn only_good_operators(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match registry.is_good_operator(caller.identity.id).await {
+        Ok(true) => next.run(request).await,
+        Ok(false) => {
+            tracing::warn!(caller = %caller.identity, "request refused: not a good operator certificate");
+            Problem::revoked().into_response()
+        }
+        Err(error) => Problem::refused("the operator was not looked up", &error).into_response(),
+    }
+}
+
+#[utoipa::path(
+    get,
+    path = "/zero-certificates",
+    summary = "All zero certificates",
+    responses((status = 200, body = Vec<rest::Zero>), Refused)
+)]
+async fn list_zeros(State(registry): Service) -> Answer<Vec<rest::Zero>> {
+    let zeros = registry.list_zeros().await;
+    zeros
+        .map(Json)
+        .map_err(|error| Problem::refused("the zero certificates were not listed", &error))
+}
+
+#[utoipa::path(
+    post,
+    path = "/zero-certificates",
+    summary = "Make a zero certificate",
+    request_body = rest::NewZero,
+    responses((status = 201, body = rest::IssuedZero), Refused)
+)]
+async fn create_zero(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    new: Body<rest::NewZero>,
+) -> Created<rest::IssuedZero> {
+    let made = registry.create_zero(actor(&caller), body(new)?).await;
+    made.map(|made| (StatusCode::CREATED, Json(made)))
+        .map_err(|error| Problem::refused("the zero certificate was not made", &error))
+}
+
+#[utoipa::path(
+    post,
+    path = "/zero-certificates/{id}/revocation",
+    summary = "Revoke a zero certificate",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = rest::Zero), Refused)
+)]
+async fn revoke_zero(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Uuid>,
+) -> Answer<rest::Zero> {
+    let revoked = registry.revoke_zero(actor(&caller), id).await;
+    revoked
+        .map(Json)
+        .map_err(|error| Problem::refused("the zero certificate was not revoked", &error))
+}
+
+#[utoipa::path(
+    get,
+    path = "/operators",
+    summary = "All operator certificates",
+    responses((status = 200, body = Vec<rest::Operator>), Refused)
+)]
+async fn list_operators(State(registry): Service) -> Answer<Vec<rest::Operator>> {
+    let operators = registry.list_operators().await;
+    operators
+        .map(Json)
+        .map_err(|error| Problem::refused("the operators were not listed", &error))
+}
+
+#[utoipa::path(
+    post,
+    path = "/operators",
+    summary = "Make an operator certificate",
+    request_body = rest::NewOperator,
+    responses((status = 201, body = rest::IssuedOperator), Refused)
+)]
+async fn create_operator(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    new: Body<rest::NewOperator>,
+) -> Created<rest::IssuedOperator> {
+    let made = registry.create_operator(actor(&caller), body(new)?).await;
+    made.map(|made| (StatusCode::CREATED, Json(made)))
+        .map_err(|error| Problem::refused("the operator certificate was not made", &error))
+}
+
+#[utoipa::path(
+    post,
+    path = "/operators/{id}/revocation",
+    summary = "Revoke an operator certificate",
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = rest::Operator), Refused)
+)]
+async fn revoke_operator(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<Uuid>,
+) -> Answer<rest::Operator> {
+    let revoked = registry.revoke_operator(actor(&caller), id).await;
+    revoked
+        .map(Json)
+        .map_err(|error| Problem::refused("the operator certificate was not revoked", &error))
+}

@@ -1,0 +1,358 @@
+//! What is missing between what the file wants and what the registry knows: pure, and the only place that
+//! decides what `apply` may do.
+
+use super::file::{Fault, Wanted, WantedNetwork, WantedVm, unordered};
+use pairgate_api::rest::{Host, Network, Pair, Vm};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+
+/// What the registry said. Maps have the names of networks that exist there.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) networks: Vec<Network>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) vms: BTreeMap<String, Vec<Vm>>,
+    pub(super) pairs: BTreeMap<String, Vec<Pair>>,
+}
+
+/// One request to the registry. Field names are those of `-o json`, never renamed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub(super) enum Step {
+    DenyPair {
+        network: String,
+        between: [String; 2],
+    },
+    CreateNetwork {
+        network: String,
+        prefixes: Vec<String>,
+    },
+    CreateVm {
+        network: String,
+        vm: String,
+        address: Option<IpAddr>,
+        mac: Option<String>,
+    },
+    PlaceVm {
+        network: String,
+        vm: String,
+        /// Where it is placed now.
+        from: Option<String>,
+        host: String,
+    },
+    AllowPair {
+        network: String,
+        between: [String; 2],
+        /// What it carries until then, if it is allowed at all.
+        instead_of: Option<String>,
+    },
+}
+
+/// What the file wants and the registry cannot do: it would have to be taken away and made anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Conflict {
+    pub(super) line: usize,
+    pub(super) what: String,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+/// Steps in the order in which they must be done: what takes away first, what opens last.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) conflicts: Vec<Conflict>,
+}
+
+impl Plan {
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty() && self.conflicts.is_empty()
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let conflicts = self.conflicts.iter().map(|conflict| format!("! {conflict}"));
+        let steps = self.steps.iter().map(ToString::to_string);
+        crate::output::lines(&conflicts.chain(steps).collect::<Vec<_>>())
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DenyPair {
+                network,
+                between: [one, other],
+            } => {
+                write!(f, "- pair {one} <-> {other} in {network}")
+            }
+            Self::CreateNetwork { network, prefixes } => {
+                write!(f, "+ network {network}: {}", prefixes.join(", "))
+            }
+            Self::CreateVm {
+                network,
+                vm,
+                address,
+                mac,
+            } => {
+                write!(f, "+ VM {vm} in {network}")?;
+                address
+                    .iter()
+                    .try_for_each(|address| write!(f, ", address {address}"))?;
+                mac.iter().try_for_each(|mac| write!(f, ", MAC address {mac}"))
+            }
+            Self::PlaceVm {
+                network,
+                vm,
+                from: None,
+                host,
+            } => {
+                write!(f, "+ placement of VM {vm} in {network}: {host}")
+            }
+            Self::PlaceVm {
+                network,
+                vm,
+                from: Some(from),
+                host,
+            } => {
+                write!(f, "~ placement of VM {vm} in {network}: {from} -> {host}")
+            }
+            Self::AllowPair {
+                network,
+                between: [one, other],
+                instead_of: None,
+            } => {
+                write!(f, "+ pair {one} <-> {other} in {network}")
+            }
+            Self::AllowPair {
+                network,
+                between: [one, other],
+                instead_of: Some(before),
+            } => {
+                write!(f, "~ pair {one} <-> {other} in {network}: {before} -> all")
+            }
+        }
+    }
+}
+
+/// Decides. Names that nobody knows are faults of the file.
+pub(super) fn compare(wanted: &Wanted, known: &Known, deny_unlisted: bool) -> Result<Plan, Vec<Fault>> {
+    let faults = dangling(wanted, known);
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut plan = Plan::default();
+    if deny_unlisted {
+        deny_unlisted_pairs(wanted, known, &mut plan);
+    }
+    for network in &wanted.networks {
+        compare_network(network, known, &mut plan);
+    }
+    let there: HashMap<_, _> = known
+        .vms
+        .iter()
+        .flat_map(|(network, vms)| {
+            vms.iter()
+                .map(move |vm| ((network.as_str(), vm.name.as_str()), vm))
+        })
+        .collect();
+    // All VMs before any placement: a fault in one leaves nothing half moved.
+    let mut placements = Vec::new();
+    for vm in &wanted.vms {
+        let found = there.get(&(vm.network.as_str(), vm.name.as_str())).copied();
+        compare_vm(vm, found, &mut plan);
+        placements.extend(placement(vm, found));
+    }
+    plan.steps.extend(placements);
+    allow_pairs(wanted, known, &mut plan);
+    Ok(plan)
+}
+
+/// Names in the file that stand for nothing, neither in the file nor at the registry.
+fn dangling(wanted: &Wanted, known: &Known) -> Vec<Fault> {
+    let networks: HashSet<&str> = known
+        .networks
+        .iter()
+        .map(|network| network.name.as_str())
+        .chain(wanted.networks.iter().map(|network| network.name.as_str()))
+        .collect();
+    let hosts: HashSet<&str> = known.hosts.iter().map(|host| host.name.as_str()).collect();
+    let vms: HashSet<(&str, &str)> = known
+        .vms
+        .iter()
+        .flat_map(|(network, vms)| vms.iter().map(move |vm| (network.as_str(), vm.name.as_str())))
+        .chain(
+            wanted
+                .vms
+                .iter()
+                .map(|vm| (vm.network.as_str(), vm.name.as_str())),
+        )
+        .collect();
+    let mut faults = Vec::new();
+    let mut fault = |line, text| faults.push(Fault { line, text });
+    for vm in &wanted.vms {
+        if !networks.contains(vm.network.as_str()) {
+            fault(
+                vm.line,
+                format!(
+                    "VM {} is in network {}, which is neither in the file nor at the registry",
+                    vm.name, vm.network
+                ),
+            );
+        }
+        if let Some(host) = vm.host.as_ref().filter(|host| !hosts.contains(host.as_str())) {
+            fault(
+                vm.line,
+                format!(
+                    "VM {} is placed on host {host}, which the registry does not know: make it with pairgate host create",
+                    vm.name
+                ),
+            );
+        }
+    }
+    for pair in &wanted.pairs {
+        let network = &pair.network;
+        if !networks.contains(network.as_str()) {
+            fault(
+                pair.line,
+                format!("the pair is in network {network}, which is neither in the file nor at the registry"),
+            );
+            continue;
+        }
+        for vm in &pair.between {
+            if !vms.contains(&(network.as_str(), vm.as_str())) {
+                fault(
+                    pair.line,
+                    format!("VM {vm} of network {network} is neither in the file nor at the registry"),
+                );
+            }
+        }
+    }
+    faults
+}
+
+fn compare_network(wanted: &WantedNetwork, known: &Known, plan: &mut Plan) {
+    let name = wanted.name.as_str();
+    let Some(there) = known.networks.iter().find(|network| network.name == name) else {
+        plan.steps.push(Step::CreateNetwork {
+            network: name.to_owned(),
+            prefixes: wanted.prefixes.clone(),
+        });
+        return;
+    };
+    let set = |prefixes: &[String]| prefixes.iter().cloned().collect::<BTreeSet<_>>();
+    if set(&there.prefixes) != set(&wanted.prefixes) {
+        plan.conflicts.push(Conflict {
+            line: wanted.line,
+            what: format!(
+                "network {name} has {}, not {}; a network keeps its prefixes",
+                there.prefixes.join(", "),
+                wanted.prefixes.join(", ")
+            ),
+        });
+    }
+}
+
+fn compare_vm(wanted: &WantedVm, there: Option<&Vm>, plan: &mut Plan) {
+    let (network, vm) = (wanted.network.as_str(), wanted.name.as_str());
+    let Some(there) = there else {
+        plan.steps.push(Step::CreateVm {
+            network: network.to_owned(),
+            vm: vm.to_owned(),
+            address: wanted.address,
+            mac: wanted.mac.clone(),
+        });
+        return;
+    };
+    let mut conflict = |what| {
+        plan.conflicts.push(Conflict {
+            line: wanted.line,
+            what,
+        })
+    };
+    if let Some(address) = wanted.address.filter(|address| *address != there.address) {
+        conflict(format!(
+            "VM {vm} in {network} has the address {}, not {address}; a VM keeps its address",
+            there.address
+        ));
+    }
+    if let Some(mac) = wanted
+        .mac
+        .as_ref()
+        .filter(|mac| !mac.eq_ignore_ascii_case(&there.mac))
+    {
+        conflict(format!(
+            "VM {vm} in {network} has the MAC address {}, not {mac}; a VM keeps its MAC address",
+            there.mac
+        ));
+    }
+}
+
+/// Placing a VM begins a new generation even on the same host, so it is done only where the host differs.
+fn placement(wanted: &WantedVm, there: Option<&Vm>) -> Option<Step> {
+    let host = wanted.host.as_ref()?;
+    let from = there
+        .and_then(|vm| vm.placement.as_ref())
+        .map(|at| at.host.clone());
+    (from.as_deref() != Some(host.as_str())).then(|| Step::PlaceVm {
+        network: wanted.network.as_str().to_owned(),
+        vm: wanted.name.as_str().to_owned(),
+        from,
+        host: host.as_str().to_owned(),
+    })
+}
+
+fn allow_pairs(wanted: &Wanted, known: &Known, plan: &mut Plan) {
+    // Both directions of a pair, under one key.
+    let mut there: HashMap<(&str, [&str; 2]), Vec<&Pair>> = HashMap::new();
+    for (network, pairs) in &known.pairs {
+        for pair in pairs {
+            let key = (network.as_str(), unordered(&pair.source, &pair.destination));
+            there.entry(key).or_default().push(pair);
+        }
+    }
+    for pair in &wanted.pairs {
+        let directions = there.get(&pair.key()).map_or(&[][..], Vec::as_slice);
+        if directions.len() == 2 && directions.iter().all(|direction| direction.grant == ALL) {
+            continue;
+        }
+        let grants: Vec<_> = directions
+            .iter()
+            .map(|direction| direction.grant.as_str())
+            .collect();
+        plan.steps.push(Step::AllowPair {
+            network: pair.network.as_str().to_owned(),
+            between: pair.between.clone().map(String::from),
+            instead_of: (!grants.is_empty()).then(|| grants.join(", ")),
+        });
+    }
+}
+
+/// The word for a grant that carries everything.
+const ALL: &str = "all";
+
+fn deny_unlisted_pairs(wanted: &Wanted, known: &Known, plan: &mut Plan) {
+    let listed: HashSet<_> = wanted.pairs.iter().map(|pair| pair.key()).collect();
+    for (network, pairs) in &known.pairs {
+        let present: BTreeSet<_> = pairs
+            .iter()
+            .map(|pair| unordered(&pair.source, &pair.destination))
+            .collect();
+        for between in present {
+            if !listed.contains(&(network.as_str(), between)) {
+                plan.steps.push(Step::DenyPair {
+                    network: network.clone(),
+                    between: between.map(str::to_owned),
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What can be seen on the machine itself.
+
+use super::{Finding, kernel as system};
+use nix::sys::statfs::{FsType, statfs};
+use pairgate_api::local::AgentStatus;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Oldest kernel with TCX.
+const KERNEL_MIN: (u32, u32) = (6, 6);
+/// What the overlay adds to a guest's packet over IPv4: IPv4, UDP, VXLAN and the inner Ethernet header.
+const OVERLAY_BYTES: u32 = 50;
+/// What `statfs` says of a BPF file system.
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+pub(super) fn kernel() -> Vec<Finding> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    let tcx = match system::knows_tcx() {
+        Ok(true) => Finding::ok("TCX", "the kernel has it"),
+        Ok(false) => Finding::bad(
+            "TCX",
+            "this kernel does not know it",
+            "boot a kernel 6.6 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_XGRESS",
+        ),
+        Err(error) => Finding::unknown("TCX", error.to_string(), "run as root"),
+    };
+    let btf = if Path::new("/sys/kernel/btf/vmlinux").exists() {
+        Finding::ok("BTF", "/sys/kernel/btf/vmlinux is there")
+    } else {
+        Finding::bad(
+            "BTF",
+            "/sys/kernel/btf/vmlinux is missing",
+            "boot a kernel built with CONFIG_DEBUG_INFO_BTF, and mount /sys",
+        )
+    };
+    vec![version(release), tcx, btf]
+}
+
+fn version(release: io::Result<String>) -> Finding {
+    let release = match &release {
+        Ok(text) => text.trim(),
+        Err(error) => return Finding::unknown("kernel", error.to_string(), "mount /proc"),
+    };
+    match major_minor(release) {
+        Some(found) if found >= KERNEL_MIN => Finding::ok("kernel", release),
+        Some(_) => Finding::bad("kernel", release, "boot a kernel 6.6 or later"),
+        None => Finding::unknown(
+            "kernel",
+            format!("{release} is no version"),
+            "compare it with 6.6 by hand",
+        ),
+    }
+}
+
+fn major_minor(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The pins' folder, or the nearest one above it that exists, must be on a BPF file system.
+pub(super) fn bpf_file_system(pin_dir: &Path) -> Finding {
+    const CHECK: &str = "bpffs";
+    let Some(there) = pin_dir.ancestors().find(|folder| folder.exists()) else {
+        return Finding::unknown(
+            CHECK,
+            format!("nothing of {} exists", pin_dir.display()),
+            "name an absolute path with --pin-dir",
+        );
+    };
+    match statfs(there) {
+        Ok(found) if found.filesystem_type() == FsType(BPF_FS_MAGIC) => {
+            Finding::ok(CHECK, format!("{} is on one", there.display()))
+        }
+        Ok(_) => Finding::bad(
+            CHECK,
+            format!("{} is on another file system", there.display()),
+            "mount -t bpf bpf /sys/fs/bpf, or name the agent's --pin-dir",
+        ),
+        Err(error) => Finding::unknown(CHECK, format!("{}: {error}", there.display()), "run as root"),
+    }
+}
+
+/// What a guest may send must fit through the uplink with the overlay's headers around it.
+pub(super) fn mtu(agent: Option<&AgentStatus>) -> Vec<Finding> {
+    const CHECK: &str = "MTU";
+    let Some(agent) = agent else {
+        let why = "the agent would know uplink and taps";
+        return vec![Finding::unknown(CHECK, why, "start the agent first")];
+    };
+    let uplink = match system::mtu(&agent.uplink) {
+        Ok(mtu) => mtu,
+        Err(error) => {
+            let why = format!("no uplink {} in this network namespace: {error}", agent.uplink);
+            return vec![Finding::unknown(
+                CHECK,
+                why,
+                "run it in the agent's network namespace",
+            )];
+        }
+    };
+    if agent.vms.is_empty() {
+        let seen = format!(
+            "{} has {uplink}: guests may have {}",
+            agent.uplink,
+            uplink.saturating_sub(OVERLAY_BYTES)
+        );
+        return vec![Finding::ok(CHECK, seen)];
+    }
+    let guests = agent.vms.iter().map(|vm| match system::mtu(&vm.tap) {
+        Ok(guest) => fits(&agent.uplink, uplink, &vm.tap, guest),
+        Err(error) => Finding::bad(
+            CHECK,
+            format!("no tap {}: {error}", vm.tap),
+            "pairgate status says what became of it",
+        ),
+    });
+    guests.collect()
+}
+
+fn fits(uplink: &str, uplink_mtu: u32, tap: &str, guest_mtu: u32) -> Finding {
+    let needed = guest_mtu.saturating_add(OVERLAY_BYTES);
+    let seen = format!("{uplink} has {uplink_mtu}, {tap} has {guest_mtu} and needs {needed}");
+    if uplink_mtu >= needed {
+        return Finding::ok("MTU", seen);
+    }
+    let cure = format!(
+        "ip link set {uplink} mtu {needed}, on every host and switch between them; full-sized packets die until then"
+    );
+    Finding::bad("MTU", seen, cure)
+}
+
+/// Settings of the kernel that cost speed or safety when they are wrong. None of them is changed here.
+pub(super) fn sysctls() -> Vec<Finding> {
+    vec![
+        sysctl(
+            "net.core.bpf_jit_enable",
+            |value| value != "0",
+            "0 lets the kernel interpret every program",
+        ),
+        sysctl(
+            "kernel.unprivileged_bpf_disabled",
+            |value| value != "0",
+            "0 lets every user load programs",
+        ),
+        sysctl(
+            "kernel.bpf_stats_enabled",
+            |value| value == "0",
+            "1 takes the time of every program run",
+        ),
+    ]
+}
+
+fn sysctl(name: &'static str, good: impl Fn(&str) -> bool, meaning: &str) -> Finding {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    match fs::read_to_string(path) {
+        Ok(value) if good(value.trim()) => Finding::ok(name, value.trim()),
+        Ok(value) => {
+            let value = value.trim();
+            let other = if value == "0" { "1" } else { "0" };
+            Finding::bad(
+                name,
+                format!("{value}; {meaning}"),
+                format!("sysctl -w {name}={other}"),
+            )
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::unknown(
+            name,
+            "not shown in this network namespace or by this kernel",
+            "look in the machine's first network namespace",
+        ),
+        Err(error) => Finding::unknown(name, error.to_string(), "run as root"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_judged_by_its_numbers_whatever_its_makers_append() {
+        for (release, state) in [
+            ("6.6.0", State::Ok),
+            ("6.18-rc1", State::Ok),
+            ("7.0.1-cloud-amd64\n", State::Ok),
+            ("6.5.13", State::Bad),
+            ("5.15.0-91-generic", State::Bad),
+            ("nonsense", State::Unknown),
+            ("", State::Unknown),
+        ] {
+            assert_eq!(version(Ok(release.to_owned())).state, state, "{release}");
+        }
+    }
+
+    #[test]
+    fn the_overlay_needs_fifty_bytes_of_the_uplink_and_no_fewer() {
+        assert_eq!(fits("up0", 1550, "tap-a", 1500).state, State::Ok);
+        let tight = fits("up0", 1549, "tap-a", 1500);
+        assert_eq!(tight.state, State::Bad);
+        assert!(tight.cure.unwrap().contains("ip link set up0 mtu 1550"));
+    }
+
+    #[test]
+    fn a_folder_on_another_file_system_is_no_place_for_pins() {
+        let finding = bpf_file_system(Path::new("/proc/self/nothing"));
+        assert_eq!(finding.state, State::Bad, "{finding:?}");
+    }
+
+    #[test]
+    fn a_setting_is_told_with_the_command_that_mends_it() {
+        let finding = sysctl("kernel.ostype", |value| value != "Linux", "a test");
+        assert_eq!(finding.state, State::Bad);
+        assert_eq!(finding.cure.as_deref(), Some("sysctl -w kernel.ostype=0"));
+        assert_eq!(
+            sysctl("kernel.ostype", |value| value == "Linux", "").state,
+            State::Ok
+        );
+        assert_eq!(sysctl("kernel.no_such_thing", |_| true, "").state, State::Unknown);
+    }
+}

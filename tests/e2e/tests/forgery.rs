@@ -1,7 +1,5 @@
 //! A guest that lies about who it is, and a stranger on the underlay: nobody hears them, and each lie is
 //! counted under its own word.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use pairgate_e2e::{DB1, DB2, Forge, MARK, PATIENCE, Rig, WEB1, carries_mark, vxlan};
 use pairgate_lab::{
     links,

@@ -31,6 +31,7 @@ pub mod goal;
 pub mod init;
 pub mod inventory;
 pub mod issue;
+mod lanes;
 pub mod manage;
 mod random;
 mod registry;

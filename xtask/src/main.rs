@@ -12,6 +12,7 @@ mod step;
 mod test;
 mod toolchain;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use outcome::NeedsCaller;
 use place::Place;
@@ -51,7 +52,11 @@ enum Task {
         json: Option<PathBuf>,
     },
     /// Every check, from format to end to end; needs root
-    Test,
+    Test {
+        /// Run this stage alone; may be given again
+        #[arg(long = "stage", value_name = "NAME", value_parser = PossibleValuesParser::new(test::names()))]
+        stages: Vec<String>,
+    },
     /// The same on a checkout without changes: `git status` must be clean after all stages too
     Ci,
 }
@@ -66,8 +71,8 @@ fn main() -> ExitCode {
         Task::BuildEbpf { yes } => ebpf::build(&place, yes),
         Task::Lab(verb) => lab::run(&place, verb),
         Task::Demo { json } => demo::run(&place, json.as_deref()),
-        Task::Test => test::run(&place, Checkout::MayHaveChanges),
-        Task::Ci => test::run(&place, Checkout::MustBeClean),
+        Task::Test { stages } => test::run(&place, Checkout::MayHaveChanges, &stages),
+        Task::Ci => test::run(&place, Checkout::MustBeClean, &[]),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

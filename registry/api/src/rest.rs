@@ -143,13 +143,17 @@ pub struct Pair {
     pub since_unix_ms: u64,
 }
 
+/// Longest wait for receipts in one request, in seconds. Whoever wants to wait longer asks again.
+pub const DENIAL_WAIT_MAX_SECS: u64 = 300;
+
 /// Ends both directions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewDenial {
     pub source: String,
     pub destination: String,
-    /// How long to wait for the hosts' receipts; 0 answers as soon as the denial is durable.
+    /// How long to wait for the hosts' receipts, at most [`DENIAL_WAIT_MAX_SECS`]; 0 answers as soon as the
+    /// denial is durable.
     pub timeout_ms: u64,
 }
 

@@ -7,7 +7,7 @@ use axum::{
     Extension, Json, Router,
     extract::{DefaultBodyLimit, Path, State, rejection::JsonRejection},
     middleware::map_response,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use http::StatusCode;
 use pairgate_api::rest;
@@ -40,7 +40,9 @@ pub(super) fn router(registry: Arc<Registry>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(map_response(Problem::instead_of_text))
         .with_state(registry);
-    Router::new().nest("/api/v1", routes)
+    Router::new()
+        .route("/api/v1/", any(async || Problem::no_route()))
+        .nest("/api/v1", routes)
 }
 
 fn body<T>(body: Body<T>) -> Result<T, Problem> {

@@ -159,10 +159,7 @@ mod ioctl {
         set_persist,
         nix::request_code_write!(b'T', 203, size_of::<c_int>())
     );
-    nix::ioctl_write_int_bad!(
-        set_owner,
-        nix::request_code_write!(b'T', 204, size_of::<c_int>())
-    );
+    nix::ioctl_write_int_bad!(set_owner, nix::request_code_write!(b'T', 204, size_of::<c_int>()));
 }
 
 /// Netlink cannot make taps. The interface lives as long as the file, until it is made to last.

@@ -307,7 +307,13 @@ impl Tap {
         // SAFETY: the kernel reads a filter of four steps, which live through the call.
         let answer = unsafe {
             let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
-            libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const filter).cast(), size)
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                option,
+                (&raw const filter).cast(),
+                size,
+            )
         };
         Errno::result(answer).expect("SO_ATTACH_FILTER");
         StackEar { socket }

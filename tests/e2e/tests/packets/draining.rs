@@ -46,7 +46,10 @@ fn deliver(world: &World, frames: u64) {
 
 fn read(tap: &Tap, frames: u64) {
     for _ in 0..frames {
-        assert!(tap.receive(Duration::ZERO, |_| true).is_some(), "fewer frames than were queued");
+        assert!(
+            tap.receive(Duration::ZERO, |_| true).is_some(),
+            "fewer frames than were queued"
+        );
     }
 }
 
@@ -73,9 +76,17 @@ fn what_a_full_queue_threw_away_is_not_waited_for() {
     deliver(&world, QUEUE + 500);
     let target = passed(&world);
     assert_eq!(target, QUEUE as i64 + 500, "the guard is in front of the queue");
-    assert_eq!(undrained(target, &link(&world)), QUEUE, "the tap's count of drops is not as expected");
+    assert_eq!(
+        undrained(target, &link(&world)),
+        QUEUE,
+        "the tap's count of drops is not as expected"
+    );
     read(&world.guest, QUEUE);
-    assert_eq!(undrained(target, &link(&world)), 0, "every receipt would wait in vain");
+    assert_eq!(
+        undrained(target, &link(&world)),
+        0,
+        "every receipt would wait in vain"
+    );
 }
 
 #[test]

@@ -14,7 +14,10 @@ const ETHERTYPES: [u16; 9] = [
 const HOSTS_OWN: [u8; 4] = [10, 77, 0, 1];
 
 fn ears(tap: &Tap) -> Vec<StackEar> {
-    ETHERTYPES.iter().map(|ethertype| tap.stack_ear(*ethertype)).collect()
+    ETHERTYPES
+        .iter()
+        .map(|ethertype| tap.stack_ear(*ethertype))
+        .collect()
 }
 
 fn heard(ears: &[StackEar]) -> Vec<Vec<u8>> {
@@ -36,7 +39,10 @@ pub(crate) fn handed_to_ip() -> (u64, u64) {
     };
     let snmp6 = read("snmp6");
     let six = snmp6.lines().find_map(|line| line.strip_prefix("Ip6InReceives"));
-    (of("InReceives"), six.map_or(0, |number| number.trim().parse().unwrap()))
+    (
+        of("InReceives"),
+        six.map_or(0, |number| number.trim().parse().unwrap()),
+    )
 }
 
 /// IPv6 from the guest to a group or an address, as a stack would take it.
@@ -61,19 +67,49 @@ fn for_the_host(tap: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         ("a ping to the host's address", to_host(ping())),
         ("the same by the gateway", with(ping(), ETHERNET + 16, &HOSTS_OWN)),
         ("a datagram to the tap's MAC", with(udp(), 0, &tap)),
-        ("loopback to the tap's MAC", with(with(udp(), 0, &tap), ETHERNET + 16, &[127, 0, 0, 1])),
+        (
+            "loopback to the tap's MAC",
+            with(with(udp(), 0, &tap), ETHERNET + 16, &[127, 0, 0, 1]),
+        ),
         ("a broadcast", with(udp_to([255; 4], b"x"), 0, &[0xff; 6])),
-        ("mDNS", with(udp_to([224, 0, 0, 251], b"x"), 0, &[1, 0, 0x5e, 0, 0, 0xfb])),
-        ("IGMP", with(with(udp_to([224, 0, 0, 1], b"x"), 0, &[1, 0, 0x5e, 0, 0, 1]), ETHERNET + 9, &[2])),
-        ("a router advertisement", ipv6(group_mac, all_nodes, 58, &[134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0])),
-        ("a ping to all nodes", ipv6(group_mac, all_nodes, 58, &[128, 0, 0, 0, 0, 1, 0, 1])),
+        (
+            "mDNS",
+            with(udp_to([224, 0, 0, 251], b"x"), 0, &[1, 0, 0x5e, 0, 0, 0xfb]),
+        ),
+        (
+            "IGMP",
+            with(
+                with(udp_to([224, 0, 0, 1], b"x"), 0, &[1, 0, 0x5e, 0, 0, 1]),
+                ETHERNET + 9,
+                &[2],
+            ),
+        ),
+        (
+            "a router advertisement",
+            ipv6(
+                group_mac,
+                all_nodes,
+                58,
+                &[134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0],
+            ),
+        ),
+        (
+            "a ping to all nodes",
+            ipv6(group_mac, all_nodes, 58, &[128, 0, 0, 0, 0, 1, 0, 1]),
+        ),
         ("IPv6 to the tap's MAC", ipv6(tap, all_nodes, 59, &[])),
         ("LLDP", typed([1, 0x80, 0xc2, 0, 0, 0x0e], [0x88, 0xcc])),
         ("802.1X", typed([1, 0x80, 0xc2, 0, 0, 3], [0x88, 0x8e])),
         ("MPLS", typed(tap, [0x88, 0x47])),
         ("PPPoE", typed(tap, [0x88, 0x64])),
-        ("a spanning tree's", with(typed([1, 0x80, 0xc2, 0, 0, 0], [0, 0x26]), 14, &[0x42, 0x42, 3])),
-        ("802.3 of Novell's kind", with(typed(tap, [0, 0x26]), 14, &[0xff, 0xff])),
+        (
+            "a spanning tree's",
+            with(typed([1, 0x80, 0xc2, 0, 0, 0], [0, 0x26]), 14, &[0x42, 0x42, 3]),
+        ),
+        (
+            "802.3 of Novell's kind",
+            with(typed(tap, [0, 0x26]), 14, &[0xff, 0xff]),
+        ),
     ]
 }
 
@@ -82,7 +118,11 @@ fn nothing_that_a_guest_says_reaches_the_hosts_own_stack() {
     let world = World::running();
     let open = Tap::new("open");
     for tap in [&world.guest, &open] {
-        std::fs::write(format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", tap.name()), "0").unwrap();
+        std::fs::write(
+            format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", tap.name()),
+            "0",
+        )
+        .unwrap();
         tap.set_address(HOSTS_OWN);
         tap.up();
     }
@@ -92,9 +132,16 @@ fn nothing_that_a_guest_says_reaches_the_hosts_own_stack() {
     for (_, frame) in &frames {
         open.send(Vnet::default(), frame).unwrap();
     }
-    assert_eq!(heard(&ears_open).len(), frames.len(), "these frames prove nothing");
+    assert_eq!(
+        heard(&ears_open).len(),
+        frames.len(),
+        "these frames prove nothing"
+    );
     let after = handed_to_ip();
-    assert!(after.0 > before.0 && after.1 > before.1, "{before:?} to {after:?}");
+    assert!(
+        after.0 > before.0 && after.1 > before.1,
+        "{before:?} to {after:?}"
+    );
     open.down();
 
     let (ears, before) = (ears(&world.guest), handed_to_ip());
@@ -102,12 +149,20 @@ fn nothing_that_a_guest_says_reaches_the_hosts_own_stack() {
         world.guest.send(Vnet::default(), &frame).unwrap();
         assert_eq!(heard(&ears), [[0; 0]; 0], "{what} reached the host's stack");
     }
-    assert_eq!(handed_to_ip(), before, "the host's IP took something from the guest");
+    assert_eq!(
+        handed_to_ip(),
+        before,
+        "the host's IP took something from the guest"
+    );
     // Not even when the tap has lost its entries.
     world.loaded.taps().unwrap().remove(&world.guest.index()).unwrap();
     for (what, frame) in for_the_host(world.guest.mac()) {
         world.guest.send(Vnet::default(), &frame).unwrap();
-        assert_eq!(heard(&ears), [[0; 0]; 0], "{what} reached the host's stack through an empty map");
+        assert_eq!(
+            heard(&ears),
+            [[0; 0]; 0],
+            "{what} reached the host's stack through an empty map"
+        );
     }
     assert_eq!(handed_to_ip(), before);
 }

@@ -28,7 +28,10 @@ fn any_header(random: &mut StdRng) -> Vnet {
     };
     match random.random_range(0..4) {
         0 => Vnet::default(),
-        1 => Vnet::partial(if random.random() { 34 } else { 84 }, if random.random() { 6 } else { 16 }),
+        1 => Vnet::partial(
+            if random.random() { 34 } else { 84 },
+            if random.random() { 6 } else { 16 },
+        ),
         2 => Vnet::partial(number(random), number(random)),
         _ => Vnet {
             flags: random.random(),
@@ -98,16 +101,28 @@ fn whatever_a_guest_claims_only_its_own_words_leave() {
             let out = finished(vnet, out);
             assert_eq!(vnet.gso_type, 0, "segments left: {what}");
             assert_eq!(out[12..14], [8, 0], "{what}");
-            assert_eq!((&out[26..30], &out[30..34]), (&HOST[..], &PEER_HOST[..]), "{what}");
+            assert_eq!(
+                (&out[26..30], &out[30..34]),
+                (&HOST[..], &PEER_HOST[..]),
+                "{what}"
+            );
             assert_eq!(out[36..38], PORT.to_be_bytes(), "{what}");
             let (group, vni) = (out_handle().group(), out_handle().vni());
             assert_eq!((&out[44..46], &out[46..49]), (&group[..], &vni[..]), "{what}");
-            assert_eq!(out[INNER..INNER_IP], [&GATEWAY[..], &GATEWAY, &[8, 0]].concat(), "{what}");
+            assert_eq!(
+                out[INNER..INNER_IP],
+                [&GATEWAY[..], &GATEWAY, &[8, 0]].concat(),
+                "{what}"
+            );
             // Asked again after the kernel has done its part: is it still what the guest may say?
             let inner = [&GATEWAY[..], &GUEST_MAC, &[8, 0], &out[INNER_IP..]].concat();
             let judged = sender::check(&Bytes(&inner), &Metadata::PLAIN, &World::tap_entry());
             assert!(judged.is_ok(), "{judged:?}: {what}");
-            assert_eq!(out[INNER_IP + 12..INNER_IP + 20], [GUEST, PEER].concat(), "{what}");
+            assert_eq!(
+                out[INNER_IP + 12..INNER_IP + 20],
+                [GUEST, PEER].concat(),
+                "{what}"
+            );
             let partial = Checksum::Partial {
                 start: vnet.checksum_start.into(),
                 offset: vnet.checksum_offset,
@@ -128,7 +143,10 @@ fn whatever_a_guest_claims_only_its_own_words_leave() {
         assert_silent(&ears, &what);
     }
     println!("{left} left, {answered} answers");
-    assert!(left > 5_000 && answered > 500, "{left} left and {answered} answers: the frames are too odd to prove anything");
+    assert!(
+        left > 5_000 && answered > 500,
+        "{left} left and {answered} answers: the frames are too odd to prove anything"
+    );
 }
 
 #[test]
@@ -136,7 +154,12 @@ fn whatever_the_underlay_claims_only_the_handles_packets_arrive() {
     println!("seed {SEED:#x}");
     let (world, mut random) = (World::running(), StdRng::seed_from_u64(SEED));
     let turned = |frame: Vec<u8>| with(with(frame, ETHERNET + 12, &PEER), ETHERNET + 16, &GUEST);
-    let inner = [inner_udp(), turned(tcp()), turned(ping()), turned(protocol(47, &[0; 40]))];
+    let inner = [
+        inner_udp(),
+        turned(tcp()),
+        turned(ping()),
+        turned(protocol(47, &[0; 40])),
+    ];
     let (mut bytes, mut arrived) = (vec![0; 70_000], 0);
     for number in 0..FRAMES {
         let mut frame = arriving(world.uplink.mac(), &inner[number % inner.len()]);
@@ -144,7 +167,11 @@ fn whatever_the_underlay_claims_only_the_handles_packets_arrive() {
         let length = frame.len() as u16;
         if length > 42 && random.random() {
             // Lengths that fit what was cut or added: ours to judge again.
-            frame = with(with(frame, 16, &(length - 14).to_be_bytes()), 38, &(length - 34).to_be_bytes());
+            frame = with(
+                with(frame, 16, &(length - 14).to_be_bytes()),
+                38,
+                &(length - 34).to_be_bytes(),
+            );
         }
         let vnet = any_header(&mut random);
         let what = format!("seed {SEED:#x}, frame {number}: {vnet:?} {frame:02x?}");
@@ -153,19 +180,35 @@ fn whatever_the_underlay_claims_only_the_handles_packets_arrive() {
             arrived += 1;
             let out = finished(vnet, out);
             assert_eq!(vnet.gso_type, 0, "segments arrived: {what}");
-            assert_eq!(out[..ETHERNET], [&GUEST_MAC[..], &GATEWAY, &[8, 0]].concat(), "{what}");
+            assert_eq!(
+                out[..ETHERNET],
+                [&GUEST_MAC[..], &GATEWAY, &[8, 0]].concat(),
+                "{what}"
+            );
             assert_eq!(out[ETHERNET + 12..IP], [PEER, GUEST].concat(), "{what}");
-            assert_eq!(u16::from_be_bytes([out[16], out[17]]) as usize, out.len() - ETHERNET, "{what}");
+            assert_eq!(
+                u16::from_be_bytes([out[16], out[17]]) as usize,
+                out.len() - ETHERNET,
+                "{what}"
+            );
             assert_eq!(out[20] & 0x3f | out[21], 0, "a fragment: {what}");
-            assert_eq!((&frame[26..30], &frame[30..34]), (&PEER_HOST[..], &HOST[..]), "{what}");
-            let handle = pairgate_abi::Handle::from_wire([frame[46], frame[47], frame[48]], [frame[44], frame[45]]);
+            assert_eq!(
+                (&frame[26..30], &frame[30..34]),
+                (&PEER_HOST[..], &HOST[..]),
+                "{what}"
+            );
+            let handle =
+                pairgate_abi::Handle::from_wire([frame[46], frame[47], frame[48]], [frame[44], frame[45]]);
             assert_eq!(handle, in_handle(), "{what}");
             assert_eq!(frame[40..42], [0, 0], "an outer checksum: {what}");
         }
         while come_out(&world.uplink, &mut bytes).is_some() {}
     }
     println!("{arrived} arrived");
-    assert!(arrived > 5_000, "{arrived} arrived: the frames are too odd to prove anything");
+    assert!(
+        arrived > 5_000,
+        "{arrived} arrived: the frames are too odd to prove anything"
+    );
 }
 
 #[test]

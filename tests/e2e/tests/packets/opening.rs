@@ -97,10 +97,16 @@ fn from_the_first_frame_to_the_last_a_program_stands_between_a_guest_and_the_hos
     });
     let counts = Counts::read(&loaded.drops().unwrap(), &loaded.passed().unwrap());
     let moved = counts.since(&Counts::default());
-    let judged: u64 = moved.iter().filter(|line| line.1 == "from_tap").map(|line| line.3).sum();
+    let judged: u64 = moved
+        .iter()
+        .filter(|line| line.1 == "from_tap")
+        .map(|line| line.3)
+        .sum();
     let only = [DropReason::SpoofedMac.word(), DropReason::NoState.word()];
     assert!(
-        moved.iter().all(|line| line.1 != "from_tap" || only.contains(&line.2)),
+        moved
+            .iter()
+            .all(|line| line.1 != "from_tap" || only.contains(&line.2)),
         "{moved:?}"
     );
     assert_eq!(
@@ -108,7 +114,11 @@ fn from_the_first_frame_to_the_last_a_program_stands_between_a_guest_and_the_hos
         spoken.load(Ordering::Relaxed),
         "the kernel took frames from the guest that no program judged"
     );
-    assert_eq!(crate::host_stack::handed_to_ip(), received, "the host's IP heard the guest");
+    assert_eq!(
+        crate::host_stack::handed_to_ip(),
+        received,
+        "the host's IP heard the guest"
+    );
 }
 
 #[test]
@@ -124,9 +134,7 @@ fn nobody_but_the_agents_user_can_open_a_guests_tap() {
         let tap = taps::ready(&net, &guest).await.unwrap();
         taps::open(&net, &guest, tap).await.unwrap();
     });
-    let stranger = std::thread::spawn(|| {
-        crate::device::attach_as_nobody(TAP).map(drop)
-    });
+    let stranger = std::thread::spawn(|| crate::device::attach_as_nobody(TAP).map(drop));
     assert_eq!(
         stranger.join().unwrap(),
         Err(Errno::EPERM),

@@ -69,7 +69,10 @@ fn guest_is_told(checksums: usize) -> u8 {
     inner[40] ^= 0x55;
     let frame = arriving(world.uplink.mac(), &inner);
     world.uplink.send(Vnet::default(), &frame).unwrap();
-    let (vnet, seen) = world.guest.receive(PATIENCE, |_| true).expect("the pair's packet");
+    let (vnet, seen) = world
+        .guest
+        .receive(PATIENCE, |_| true)
+        .expect("the pair's packet");
     assert_eq!(seen, delivered(&inner));
     vnet.flags
 }
@@ -77,7 +80,11 @@ fn guest_is_told(checksums: usize) -> u8 {
 #[test]
 fn a_checksum_found_right_outside_says_nothing_about_the_inside() {
     assert_eq!(guest_is_told(0), 0, "a card that checks nothing");
-    assert_eq!(guest_is_told(1), 0, "the guest would take the outer checksum for its own");
+    assert_eq!(
+        guest_is_told(1),
+        0,
+        "the guest would take the outer checksum for its own"
+    );
 }
 
 #[test]
@@ -97,6 +104,9 @@ fn a_guests_own_word_about_its_checksum_does_not_cross() {
     };
     world.guest.send(vnet, &frame).unwrap();
     let is_ipv4 = |frame: &[u8]| frame[12..14] == [8, 0];
-    let (vnet, _) = world.uplink.receive(PATIENCE, is_ipv4).expect("the pair's packet");
+    let (vnet, _) = world
+        .uplink
+        .receive(PATIENCE, is_ipv4)
+        .expect("the pair's packet");
     assert_eq!(vnet.flags, 0);
 }

@@ -197,8 +197,13 @@ impl Skb {
     }
 
     /// Sends the frame to a neighbour; the kernel writes the Ethernet header. The answer is an action.
+    ///
+    /// The queue of the tap by which the frame came is forgotten: else it would choose the uplink's, and the
+    /// guests, most of which have one queue, would all crowd into the uplink's first.
     #[inline(always)]
     pub fn to_neighbour(&self, way: &NextHop) -> i32 {
+        // SAFETY: see `length`.
+        unsafe { (*self.context).queue_mapping = 0 };
         let mut neighbour = bpf_redir_neigh {
             nh_family: AF_INET,
             __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [0; 4] },

@@ -2,7 +2,8 @@
 //!
 //! Guarantee: a state directory holds a whole installation or is refused. Everything is made in a directory
 //! beside the final names and moved in one by one, the store last; a directory that holds any of the names is
-//! never touched, because overwriting a CA key would cut off every host for good.
+//! never touched, because overwriting a CA key would cut off every host for good. Nor is one that holds other
+//! things and is open to others: to close it could cut off whoever uses them.
 
 use crate::{
     authority::{Authority, IssueError, Kind, ServerAddress},
@@ -10,6 +11,7 @@ use crate::{
     store::{self, OpenError, OperatorCertificate, ZeroCertificate},
     vault::{MasterKeyError, Vault},
 };
+use nix::fcntl::{Flock, FlockArg};
 use pairgate_api::routes::Role;
 use pairgate_identity::Identity;
 use rcgen::KeyPair;
@@ -43,6 +45,12 @@ pub enum InitError {
         "{path} exists already: {directory} holds an installation or a part of one; choose another --state-dir"
     )]
     Exists { directory: PathBuf, path: PathBuf },
+    #[error(
+        "{directory} holds other things and is open to others (mode {mode:o}): choose another --state-dir, or close it (`chmod 700`)"
+    )]
+    Open { directory: PathBuf, mode: u32 },
+    #[error("{directory} is being filled by another `init`: wait for it, or choose another --state-dir")]
+    InUse { directory: PathBuf },
     #[error("cannot {what} {path}: {source}")]
     Io {
         what: &'static str,
@@ -69,14 +77,11 @@ pub fn init(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitE
         .flat_map(|(certificate, key)| [certificate, key]);
     // The store comes last: where it is, everything is.
     let names: Vec<&str> = names.chain([MASTER_KEY, STORE]).collect();
-    make_directory(directory)?;
-    for name in &names {
-        let path = directory.join(name);
-        if path.symlink_metadata().is_ok() {
-            let directory = directory.to_owned();
-            return Err(InitError::Exists { directory, path });
-        }
-    }
+    refuse_existing(directory, &names)?;
+    claim_directory(directory)?;
+    let _lock = lock(directory)?;
+    // Another one may have finished in between.
+    refuse_existing(directory, &names)?;
     let unfinished = directory.join(UNFINISHED);
     if unfinished.symlink_metadata().is_ok() {
         fs::remove_dir_all(&unfinished).map_err(io_error("remove", &unfinished))?;
@@ -89,6 +94,9 @@ pub fn init(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitE
     }
     fs::remove_dir(&unfinished).map_err(io_error("remove", &unfinished))?;
     sync(directory)?;
+    if let Some(parent) = directory.canonicalize().ok().as_deref().and_then(Path::parent) {
+        sync(parent)?;
+    }
     Ok(installation)
 }
 
@@ -139,6 +147,41 @@ fn fill(directory: &Path, addresses: &[ServerAddress]) -> Result<Uuid, InitError
     sync(&path)?;
     sync(directory)?;
     Ok(installation)
+}
+
+fn refuse_existing(directory: &Path, names: &[&str]) -> Result<(), InitError> {
+    for name in names {
+        let path = directory.join(name);
+        if path.symlink_metadata().is_ok() {
+            let directory = directory.to_owned();
+            return Err(InitError::Exists { directory, path });
+        }
+    }
+    Ok(())
+}
+
+/// Two at once would move each other's files about.
+fn lock(directory: &Path) -> Result<Flock<File>, InitError> {
+    let file = File::open(directory).map_err(io_error("open", directory))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| InitError::InUse {
+        directory: directory.to_owned(),
+    })
+}
+
+/// Makes the state directory, or closes it to others if that takes nothing away from anybody.
+fn claim_directory(path: &Path) -> Result<(), InitError> {
+    let mode = match fs::metadata(path) {
+        Ok(found) => found.permissions().mode() & 0o777,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return make_directory(path),
+        Err(error) => return Err(io_error("look at", path)(error)),
+    };
+    let mut names = fs::read_dir(path).map_err(io_error("list", path))?;
+    let holds_others = names.any(|entry| entry.is_ok_and(|entry| entry.file_name() != UNFINISHED));
+    if mode & 0o077 != 0 && holds_others {
+        let directory = path.to_owned();
+        return Err(InitError::Open { directory, mode });
+    }
+    make_directory(path)
 }
 
 fn make_directory(path: &Path) -> Result<(), InitError> {
@@ -229,6 +272,53 @@ mod tests {
             key,
             "nothing was touched"
         );
+    }
+
+    #[test]
+    fn a_directory_that_others_use_is_refused_and_left_as_it_is() {
+        let base = tempfile::tempdir().unwrap();
+        let (used, address) = (base.path().join("used"), ["192.0.2.254".parse().unwrap()]);
+        fs::create_dir(&used).unwrap();
+        fs::write(used.join("passwd"), "root").unwrap();
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&used, open.clone()).unwrap();
+        assert!(matches!(init(&used, &address), Err(InitError::Open { .. })));
+        assert_eq!(modes(base.path()), [("used".to_owned(), 0o755)]);
+        assert_eq!(modes(&used).len(), 1, "nothing was put there");
+
+        // One that holds nothing belongs to whoever names it.
+        fs::remove_file(used.join("passwd")).unwrap();
+        init(&used, &address).unwrap();
+        assert_eq!(modes(base.path()), [("used".to_owned(), 0o700)]);
+
+        // An installation's own directory is not even closed when it is refused.
+        fs::set_permissions(&used, open).unwrap();
+        assert!(matches!(init(&used, &address), Err(InitError::Exists { .. })));
+        assert_eq!(modes(base.path()), [("used".to_owned(), 0o755)]);
+    }
+
+    #[test]
+    fn of_several_at_once_one_makes_the_installation_and_it_is_whole() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().join("state");
+        let address = ["192.0.2.254".parse().unwrap()];
+        let made = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..6)
+                .map(|_| scope.spawn(|| init(&directory, &address)))
+                .collect();
+            tries
+                .into_iter()
+                .map(|one| usize::from(one.join().unwrap().is_ok()))
+                .sum::<usize>()
+        });
+        assert_eq!(made, 1);
+        assert_eq!(modes(&directory).len(), 9);
+        pairgate_identity::Credentials::load(
+            &directory.join(AUTHORITY.0),
+            &directory.join(REGISTRY.0),
+            &directory.join(REGISTRY.1),
+        )
+        .unwrap();
     }
 
     #[test]

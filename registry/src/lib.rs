@@ -32,6 +32,7 @@ pub mod goal;
 pub mod init;
 pub mod inventory;
 pub mod issue;
+mod lanes;
 pub mod manage;
 mod random;
 mod registry;

@@ -5,7 +5,9 @@ use crate::{
     authority::{Authority, IssueError},
     clock::{BootClock, Clock, ClockError},
     init,
+    inventory::fence::Fenced,
     issue::Memory,
+    lanes::Lanes,
     manage::open_fenced,
     settings::{Before, Settings},
     standing::Standings,
@@ -84,6 +86,8 @@ pub struct Registry {
     pub(crate) settings: Settings,
     pub(crate) before: Before,
     pub(crate) memory: Memory,
+    /// Of hosts and zero certificates.
+    pub(crate) lanes: Lanes,
     /// Within the current minute.
     pub(crate) refused_enrolments: AtomicU32,
     /// Cancelled when the service ends: nothing waits past it.
@@ -136,6 +140,7 @@ impl Registry {
             settings,
             before,
             memory: Memory::default(),
+            lanes: Lanes::default(),
             refused_enrolments: AtomicU32::new(0),
             stop,
             _lock: lock,
@@ -176,16 +181,14 @@ impl Registry {
         for placement in waiting {
             let mut fenced = true;
             for fence in &placement.fences {
-                if self
-                    .standings
-                    .judge(fence.host, fence.revision, now_unix_ms)
-                    .is_certain()
-                {
-                    continue;
+                match self.standings.judge(fence.host, fence.revision, now_unix_ms) {
+                    Fenced::Applied(_) | Fenced::LeaseEnded => {}
+                    Fenced::NotYet { lease_ends_unix_ms } => {
+                        fenced = false;
+                        let left = lease_ends_unix_ms.saturating_sub(now_unix_ms);
+                        next = next.min(Duration::from_millis(left.max(1)));
+                    }
                 }
-                fenced = false;
-                let ends = self.standings.seen(fence.host).standing.lease_ends_unix_ms;
-                next = next.min(Duration::from_millis(ends.saturating_sub(now_unix_ms).max(1)));
             }
             ready |= fenced;
         }

@@ -4,7 +4,10 @@
 //! the host's current stream for a revision that was sent on it. Losing this memory is safe: after a start
 //! every enrolled host is assumed to hold a lease granted at the last moment, and to have applied nothing.
 
-use crate::inventory::fence::{Fenced, Receipt, Standing, judge};
+use crate::inventory::{
+    fence::{Fenced, Receipt, Standing, judge},
+    lease::Leases,
+};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -15,7 +18,9 @@ use uuid::Uuid;
 
 #[derive(Debug, Default)]
 struct Entry {
-    standing: Standing,
+    /// The highest receipt of the agent's current run.
+    receipt: Option<Receipt>,
+    leases: Leases,
     /// Of the agent's run that the receipt belongs to.
     boot_id: Vec<u8>,
     stream: Option<Current>,
@@ -34,10 +39,12 @@ struct Hosts {
 }
 
 /// What operators see of a host's standing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     pub connected: bool,
-    pub standing: Standing,
+    pub receipt: Option<Receipt>,
+    /// When the last lease that it may hold ends; 0 if it never had one.
+    pub lease_ends_unix_ms: u64,
 }
 
 #[derive(Debug)]
@@ -51,10 +58,7 @@ impl Standings {
     /// After a start: no lease granted before it reaches further than `leases_end_unix_ms`.
     pub fn assume(enrolled: impl IntoIterator<Item = Uuid>, leases_end_unix_ms: u64) -> Self {
         let entry = || Entry {
-            standing: Standing {
-                receipt: None,
-                lease_ends_unix_ms: leases_end_unix_ms,
-            },
+            leases: Leases::unknown(leases_end_unix_ms),
             ..Entry::default()
         };
         let entries = enrolled.into_iter().map(|host| (host, entry())).collect();
@@ -69,12 +73,13 @@ impl Standings {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be called before the grant is answered, and before the revision in the answer is read: then a denial
-    /// committed in between either sees this lease or is part of that revision.
-    pub fn grant_lease(&self, host: Uuid, ends_unix_ms: u64) {
+    /// To be called before the grant is answered, with a `revision` read before the call; the revision in the
+    /// answer is read after it. Then a denial committed in between either sees this lease or is part of the
+    /// answer's revision.
+    pub fn grant_lease(&self, host: Uuid, revision: u64, ends_unix_ms: u64, now_unix_ms: u64) {
         let mut hosts = self.lock();
-        let standing = &mut hosts.entries.entry(host).or_default().standing;
-        standing.lease_ends_unix_ms = standing.lease_ends_unix_ms.max(ends_unix_ms);
+        let leases = &mut hosts.entries.entry(host).or_default().leases;
+        leases.grant(revision, ends_unix_ms, now_unix_ms);
     }
 
     /// A host's agent has said hello; an older stream of the same host ends. Another boot id means another
@@ -87,7 +92,7 @@ impl Standings {
         let entry = hosts.entries.entry(host).or_default();
         if entry.boot_id != boot_id {
             entry.boot_id = boot_id;
-            entry.standing.receipt = None;
+            entry.receipt = None;
         }
         let current = Current {
             number,
@@ -105,20 +110,25 @@ impl Standings {
     }
 
     pub fn seen(&self, host: Uuid) -> Seen {
-        self.lock().entries.get(&host).map_or(
-            Seen {
-                connected: false,
-                standing: Standing::default(),
-            },
-            |entry| Seen {
-                connected: entry.stream.is_some(),
-                standing: entry.standing,
-            },
-        )
+        let seen = |entry: &Entry| Seen {
+            connected: entry.stream.is_some(),
+            receipt: entry.receipt,
+            lease_ends_unix_ms: entry.leases.ends_unix_ms(),
+        };
+        self.lock().entries.get(&host).map_or_else(Seen::default, seen)
     }
 
     pub fn judge(&self, host: Uuid, revision: u64, now_unix_ms: u64) -> Fenced {
-        judge(self.seen(host).standing, revision, now_unix_ms)
+        let standing = |entry: &Entry| Standing {
+            receipt: entry.receipt,
+            lease_ends_unix_ms: entry.leases.ends_before_unix_ms(revision),
+        };
+        let standing = self
+            .lock()
+            .entries
+            .get(&host)
+            .map_or_else(Standing::default, standing);
+        judge(standing, revision, now_unix_ms)
     }
 
     /// Wakes at every receipt that says something new.
@@ -154,13 +164,12 @@ impl Stream {
             .as_ref()
             .is_some_and(|stream| stream.number == self.number);
         let is_new = entry
-            .standing
             .receipt
             .is_none_or(|before| before.revision < receipt.revision);
         if !is_current || !is_new || receipt.revision > sent_revision {
             return false;
         }
-        entry.standing.receipt = Some(receipt);
+        entry.receipt = Some(receipt);
         drop(hosts);
         self.standings.changes.send_modify(|count| *count += 1);
         true
@@ -200,11 +209,7 @@ mod tests {
     }
 
     fn applied(standings: &Standings) -> Option<u64> {
-        standings
-            .seen(HOST)
-            .standing
-            .receipt
-            .map(|receipt| receipt.revision)
+        standings.seen(HOST).receipt.map(|receipt| receipt.revision)
     }
 
     #[test]
@@ -249,17 +254,32 @@ mod tests {
     #[test]
     fn a_lease_never_gets_shorter_and_is_assumed_after_a_start() {
         let standings = Arc::new(Standings::assume([HOST], 100));
-        assert!(!standings.judge(HOST, 1, 99).is_certain());
-        standings.grant_lease(HOST, 50);
-        assert!(!standings.judge(HOST, 1, 99).is_certain());
-        standings.grant_lease(HOST, 200);
-        assert!(!standings.judge(HOST, 1, 199).is_certain());
-        assert!(standings.judge(HOST, 1, 200).is_certain());
+        assert!(!standings.judge(HOST, 2, 99).is_certain());
+        standings.grant_lease(HOST, 1, 50, 0);
+        assert!(!standings.judge(HOST, 2, 99).is_certain());
+        standings.grant_lease(HOST, 1, 200, 0);
+        assert!(!standings.judge(HOST, 2, 199).is_certain());
+        assert!(standings.judge(HOST, 2, 200).is_certain());
         let stranger = Uuid::from_u128(2);
         assert_eq!(
             standings.judge(stranger, 1, 0),
             Fenced::LeaseEnded,
             "it never enrolled"
         );
+    }
+
+    #[test]
+    fn a_host_that_renews_and_applies_nothing_is_fenced_when_its_older_leases_end() {
+        let standings = standings();
+        standings.grant_lease(HOST, 1, 100, 0);
+        standings.grant_lease(HOST, 2, 150, 50);
+        assert_eq!(
+            standings.judge(HOST, 2, 99),
+            Fenced::NotYet {
+                lease_ends_unix_ms: 100
+            }
+        );
+        assert_eq!(standings.judge(HOST, 2, 100), Fenced::LeaseEnded);
+        assert_eq!(standings.seen(HOST).lease_ends_unix_ms, 150);
     }
 }

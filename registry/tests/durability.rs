@@ -5,23 +5,16 @@
 #[expect(dead_code, reason = "each test binary uses a part of it")]
 mod support;
 
-use pairgate_identity::Credentials;
 use pairgate_registry::{StartError, init::init, settings::Settings, start, store::OpenError};
-use serde_json::json;
 use std::{
     fs,
     os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use support::{PATIENCE, Service, credentials, rest, send};
+use support::{PATIENCE, Service, credentials, daemon::Daemon};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 fn installation() -> (TempDir, PathBuf) {
@@ -39,55 +32,6 @@ async fn start_refused(state: &Path) -> StartError {
         .unwrap_err()
 }
 
-/// The real program, in a process that can be killed.
-struct Daemon {
-    child: Child,
-    address: String,
-}
-
-impl Daemon {
-    /// `limits` are shell commands that run in the process before the program.
-    async fn start(state: &Path, limits: &str) -> Self {
-        let program = env!("CARGO_BIN_EXE_pairgate-registry");
-        let mut child = Command::new("sh")
-            .arg("-c")
-            .arg(format!(
-                "{limits} exec \"$0\" serve --state-dir \"$1\" --listen 127.0.0.1:0"
-            ))
-            .arg(program)
-            .arg(state)
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = timeout(PATIENCE, lines.next_line())
-                .await
-                .unwrap()
-                .unwrap()
-                .expect("it starts");
-            if let Some((_, rest)) = line.split_once("listen=") {
-                break rest.split_whitespace().next().unwrap().to_owned();
-            }
-        };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, address }
-    }
-
-    async fn create(&self, operator: &Credentials, name: &str) -> bool {
-        let body = json!({"name": name, "prefixes": ["10.0.0.0/24"]}).to_string();
-        let answer = send(&self.address, operator, "POST", "/api/v1/networks", body).await;
-        answer.is_ok_and(|(status, _)| status.is_success())
-    }
-
-    async fn names(&self, operator: &Credentials) -> Vec<String> {
-        let (_, networks) = rest(&self.address, operator, "GET", "/api/v1/networks", None).await;
-        let name = |network: &serde_json::Value| network["name"].as_str().unwrap().to_owned();
-        networks.as_array().unwrap().iter().map(name).collect()
-    }
-}
-
 #[tokio::test]
 async fn kill_nine_loses_nothing_that_was_acknowledged() {
     let (_directory, state) = installation();
@@ -99,12 +43,10 @@ async fn kill_nine_loses_nothing_that_was_acknowledged() {
         for name in &acknowledged {
             assert!(names.contains(name), "{name} was acknowledged and is gone");
         }
-        let killed_after = Instant::now() + Duration::from_millis(100 + 37 * round);
-        let id = daemon.child.id().unwrap();
+        let killer = daemon.killer();
         let killer = tokio::spawn(async move {
-            sleep(killed_after.duration_since(Instant::now())).await;
-            let pid = nix::unistd::Pid::from_raw(id.try_into().unwrap());
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+            sleep(Duration::from_millis(100 + 37 * round)).await;
+            killer.kill();
         });
         for number in 0.. {
             let name = format!("round{round}-{number}");
@@ -242,16 +184,10 @@ async fn a_termination_signal_ends_the_service_within_two_seconds_with_streams_o
     let (_h1, h2) = service.laboratory().await;
     service.stop().await;
     let mut daemon = Daemon::start(&service.state(), "").await;
-    let tls = pairgate_identity::client_config(&h2.credentials).unwrap();
-    let channel = pairgate_identity::channel(&daemon.address, tls, support::expect_registry());
-    let mut h2 = support::Host {
-        client: pairgate_api::grpc::registry_client::RegistryClient::new(channel),
-        ..h2
-    };
+    let mut h2 = daemon.met_by(h2);
     let mut follower = h2.follow(b"one").await;
     follower.next().await.unwrap().unwrap();
-    let pid = nix::unistd::Pid::from_raw(daemon.child.id().unwrap().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    daemon.terminate();
     let status = timeout(Duration::from_secs(2), daemon.child.wait())
         .await
         .expect("in time")

@@ -274,3 +274,40 @@ async fn a_vm_moves_at_once_from_a_host_that_never_had_a_lease() {
     assert_eq!(moved["placement"]["state"], "waiting", "now it may hold one");
     service.stop().await;
 }
+
+#[tokio::test]
+async fn a_host_that_renews_its_lease_and_applies_nothing_puts_nothing_off() {
+    let mut service = Service::new(600, 2).await;
+    let (mut h1, mut h2) = service.laboratory().await;
+    h1.lease().await;
+    h2.lease().await;
+    let began = Instant::now();
+    let renewing = async {
+        loop {
+            h1.lease().await;
+            h2.lease().await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let denial = tokio::select! {
+        denial = service.deny(9_000) => denial,
+        () = renewing => unreachable!("it renews without end"),
+    };
+    assert_eq!(denial["applied"], true, "{denial}");
+    assert_eq!(denial["directions"][0]["state"], "lease_ended");
+    assert!(
+        (Duration::from_millis(1_500)..Duration::from_secs(5)).contains(&began.elapsed()),
+        "it waits for the leases from before the denial, and for no others: {:?}",
+        began.elapsed()
+    );
+    // The same for a move: the new host opens although the old one renews.
+    let moved = service.place("db1", "h3").await;
+    assert_eq!(moved["placement"]["state"], "waiting");
+    let began = Instant::now();
+    while service.get("/api/v1/networks/default/vms/db1").await["placement"]["state"] == "waiting" {
+        h2.lease().await;
+        assert!(began.elapsed() < PATIENCE, "it must open");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    service.stop().await;
+}

@@ -60,7 +60,8 @@ async fn the_same_proof_again_gets_the_same_answer_and_one_audit_row() {
     let mut service = Service::new(600, 60).await;
     let (mut h1, _) = service.laboratory().await;
     let state = h1.follow(b"one").await.next().await.unwrap().unwrap();
-    let ask = question(vm(&state, "web1").unwrap(), "10.77.0.21", 1, now_unix_secs());
+    let now = now_unix_secs();
+    let ask = question(vm(&state, "web1").unwrap(), "10.77.0.21", 1, now);
     let (mut again, mut third) = (h1.client.clone(), h1.client.clone());
     let (first, second, third) = tokio::join!(
         h1.client.mint(ask.clone()),
@@ -77,12 +78,12 @@ async fn the_same_proof_again_gets_the_same_answer_and_one_audit_row() {
     assert_eq!(first, token(third));
     assert_eq!(first, h1.mint(ask.clone()).await.unwrap().unwrap().token);
     assert_eq!(service.audited("token_minted"), 1);
-    let other = question(vm(&state, "web1").unwrap(), "10.77.0.21", 1, now_unix_secs() - 1);
+    let other = question(vm(&state, "web1").unwrap(), "10.77.0.21", 1, now - 1);
     assert!(
         h1.mint(other).await.unwrap().is_none(),
         "a used nonce with another question"
     );
-    let other = question(vm(&state, "web1").unwrap(), "10.77.0.21", 2, now_unix_secs());
+    let other = question(vm(&state, "web1").unwrap(), "10.77.0.21", 2, now);
     assert!(
         h1.mint(other).await.unwrap().is_some(),
         "another nonce is another question"
@@ -323,6 +324,14 @@ async fn requests_that_are_wrong_are_refused_with_a_reason() {
         (status, &problem["type"]),
         (StatusCode::BAD_REQUEST, &json!("invalid"))
     );
+    for nothing in ["/api/v1/", "/api/v1/nothing"] {
+        let (status, problem) = service.rest("GET", nothing, None).await;
+        assert_eq!(
+            (status, &problem["type"]),
+            (StatusCode::NOT_FOUND, &json!("not_found")),
+            "{nothing}"
+        );
+    }
     let (status, _) = service
         .rest("GET", "/api/v1/networks/..%2f..%2fca.key", None)
         .await;

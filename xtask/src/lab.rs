@@ -89,20 +89,12 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
     println!("{}", Status::of(&plan.state_dir)?.table());
     let cli = plan.state_dir.join("pairgate");
     let cli = cli.strip_prefix(&place.root).unwrap_or(&cli).display();
-    let (web, db) = (plan.netns(PAIR.0), plan.netns(PAIR.1));
     println!("{} and {} may talk, nobody else. Try:", PAIR.0, PAIR.1);
     println!("  {cli} status");
-    if let Some(db) = GUESTS.iter().find(|guest| guest.name == PAIR.1) {
-        println!(
-            "  ip netns exec {web} ping {}        # {db}",
-            db.address,
-            db = db.name
-        );
+    for guest in GUESTS.iter().filter(|guest| guest.name == PAIR.1) {
+        println!("  ip netns exec {} ping {}", plan.netns(PAIR.0), guest.address);
     }
-    println!(
-        "  {cli} pair deny {} {}              # or: ip netns exec {db} …",
-        PAIR.0, PAIR.1
-    );
+    println!("  {cli} pair deny {} {}", PAIR.0, PAIR.1);
     println!("  cargo xtask lab down");
     Ok(())
 }

@@ -13,6 +13,7 @@ mod step;
 mod test;
 mod toolchain;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use outcome::NeedsCaller;
 use place::Place;
@@ -54,7 +55,11 @@ enum Task {
     /// The manual pages and completion scripts of the CLI, into target/man and target/completions
     Man,
     /// Every check, from format to end to end; needs root
-    Test,
+    Test {
+        /// Run this stage alone; may be given again
+        #[arg(long = "stage", value_name = "NAME", value_parser = PossibleValuesParser::new(test::names()))]
+        stages: Vec<String>,
+    },
     /// The same on a checkout without changes: `git status` must be clean after all stages too
     Ci,
 }
@@ -70,8 +75,8 @@ fn main() -> ExitCode {
         Task::Lab(verb) => lab::run(&place, verb),
         Task::Demo { json } => demo::run(&place, json.as_deref()),
         Task::Man => manual::write(&place),
-        Task::Test => test::run(&place, Checkout::MayHaveChanges),
-        Task::Ci => test::run(&place, Checkout::MustBeClean),
+        Task::Test { stages } => test::run(&place, Checkout::MayHaveChanges, &stages),
+        Task::Ci => test::run(&place, Checkout::MustBeClean, &[]),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,8 +6,8 @@ mod dependencies;
 mod length;
 
 use crate::place::{self, Place};
+use crate::programs;
 use crate::step;
-use crate::{ebpf, programs};
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -68,15 +68,21 @@ const CLEAN: Stage = Stage {
     work: clean,
 };
 
-/// Runs all stages.
-pub(crate) fn run(place: &Place, checkout: Checkout) -> Result<()> {
+/// What the stages are called.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    STAGES.iter().map(|stage| stage.name)
+}
+
+/// Runs all stages, or those named.
+pub(crate) fn run(place: &Place, checkout: Checkout, only: &[String]) -> Result<()> {
     if !pairgate_lab::is_root() {
         return programs::build_as_root(place);
     }
     let mut times: Vec<(&str, Duration)> = Vec::new();
     let extra = (checkout == Checkout::MustBeClean).then_some(&CLEAN);
     let mut failed = None;
-    for stage in STAGES.iter().chain(extra) {
+    let wanted = |stage: &&Stage| only.is_empty() || only.iter().any(|name| name == stage.name);
+    for stage in STAGES.iter().filter(wanted).chain(extra) {
         eprintln!("\n==== {} ====", stage.name);
         let start = Instant::now();
         let result = (stage.work)(place);
@@ -132,13 +138,21 @@ fn lints(place: &Place) -> Result<()> {
 
 /// The public vectors of the token are among these.
 fn unit_tests(place: &Place) -> Result<()> {
-    step::run(cargo(place, "test").args(["--workspace", "--exclude", "pairgate-e2e"]))
+    step::run(cargo(place, "test").args(["--workspace", "--exclude", "pairgate-e2e", "--no-fail-fast"]))
 }
 
 /// One at a time: each has a laboratory of its own, and two cores are few.
 fn end_to_end(place: &Place) -> Result<()> {
-    ebpf::build(place, false)?;
-    step::run(cargo(place, "test").args(["--package", "pairgate-e2e", "--", "--test-threads=1"]))
+    // They run the programs as cargo left them, which may be from before the last change.
+    programs::build(place)?;
+    let only = [
+        "--package",
+        "pairgate-e2e",
+        "--no-fail-fast",
+        "--",
+        "--test-threads=1",
+    ];
+    step::run(cargo(place, "test").args(only))
 }
 
 /// Nothing that the stages before have made may show up as a change.

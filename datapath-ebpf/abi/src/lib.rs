@@ -63,7 +63,8 @@ pub mod limits {
     pub const PAIRS: u32 = 131_072;
     /// Peer hosts that one host can send to at a time.
     pub const PEERS: u32 = 4_096;
-    /// Bytes of the event ring: 4 000 events, far more than the budgets of all taps allow in one wake-up.
+    /// Bytes of the event ring: 4 000 events, which is the whole burst of 60 taps at once. What does not fit is
+    /// lost, and the guest's next packet raises it again.
     pub const EVENT_RING_BYTES: u32 = 256 * 1024;
     /// A tap's events: at most this many a second once the burst is used up.
     pub const EVENTS_PER_SECOND: u64 = 50;

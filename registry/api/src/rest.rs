@@ -247,6 +247,9 @@ pub struct Pair {
     pub since_unix_ms: u64,
 }
 
+/// Longest wait for receipts in one request, in seconds. Whoever wants to wait longer asks again.
+pub const DENIAL_WAIT_MAX_SECS: u64 = 300;
+
 /// Ends both directions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -254,7 +257,8 @@ pub struct Pair {
 pub struct NewDenial {
     pub source: String,
     pub destination: String,
-    /// How long to wait for the hosts' receipts; 0 answers as soon as the denial is durable.
+    /// How long to wait for the hosts' receipts, at most [`DENIAL_WAIT_MAX_SECS`]; 0 answers as soon as the
+    /// denial is durable.
     pub timeout_ms: u64,
 }
 

@@ -49,6 +49,11 @@ pub fn allows(path: &str, role: Role) -> bool {
     GRPC.iter().any(|(route, only)| *route == path && *only == role)
 }
 
+/// Whether requests on this path go on for as long as both sides like. All others must be said in time.
+pub fn is_stream(path: &str) -> bool {
+    path == "/pairgate.v1.Registry/Follow"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +73,13 @@ mod tests {
         }
         assert!(!allows("/api/v1/networks/default/pairs", Role::Host));
         assert!(allows("/api/v1/networks/default/pairs", Role::Operator));
+    }
+
+    #[test]
+    fn only_following_goes_on_without_end() {
+        let streams: Vec<_> = GRPC.iter().filter(|(path, _)| is_stream(path)).collect();
+        assert_eq!(streams, [&("/pairgate.v1.Registry/Follow", Role::Host)]);
+        assert!(!is_stream("/api/v1/networks/default/denials"));
     }
 
     #[test]

@@ -8,10 +8,13 @@
 //! is missing, doubled or of another installation, a role that may not use a route, and resumed sessions
 //! (a resumed session would skip the look at the certificate).
 
+mod body;
 mod certificate;
+mod complaints;
 mod connect;
 mod credentials;
 mod identity;
+mod places;
 mod serve;
 
 pub use certificate::{CertificateError, PeerCertificate};

@@ -1,4 +1,12 @@
-use crate::{Identity, PeerCertificate, certificate::CertificateError};
+//! The one way in: handshake, identity, role, and then the application.
+
+use crate::{
+    Identity, PeerCertificate,
+    body::Timed,
+    certificate::CertificateError,
+    complaints::Complaints,
+    places::{Places, Stranger},
+};
 use axum::{Router, body::Body, response::Response};
 use http::{Request, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
@@ -12,36 +20,51 @@ use std::{
     convert::Infallible,
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     time::{sleep, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use uuid::Uuid;
 
-/// Connections at once; above any installation's number of agents, below any default limit of descriptors
-/// that matters to a daemon.
-const CONNECTIONS: usize = 4096;
-/// Handshakes at once: each costs a signature, so this bounds what strangers can make us compute.
-const HANDSHAKES: usize = 64;
-/// A handshake takes milliseconds; a peer that needs longer is holding a place.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-/// From the first byte of a request to the end of its headers.
+/// From the first byte of a request to the end of its headers, and between two requests of HTTP/1.
 const HEADER_LIMIT: Duration = Duration::from_secs(5);
 /// HTTP/2: requests at once on one connection, and how soon a silent peer is asked whether it lives.
 const STREAMS: u32 = 256;
 const PING_EVERY: Duration = Duration::from_secs(5);
 const PING_LIMIT: Duration = Duration::from_secs(5);
+/// HTTP/2: what a caller may send before it is read. No request is larger than some kilobytes.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// How long open connections may finish after the stop.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// A pause after `accept` fails for want of descriptors or memory; trying again at once would only burn a CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a caller may hold a place without saying anything.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// A handshake takes milliseconds; a peer that needs longer is holding a place.
+    handshake: Duration,
+    /// Whoever connects wants something.
+    first_request: Duration,
+    /// Of a request that is not a stream.
+    body: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    handshake: Duration::from_secs(5),
+    first_request: Duration::from_secs(10),
+    body: Duration::from_secs(30),
+};
 
 /// Who sends a request: in the extensions of every request that reaches the application.
 #[derive(Clone, Debug)]
@@ -59,8 +82,10 @@ pub struct Caller {
 /// Why a connection was not served.
 #[derive(Debug, thiserror::Error)]
 enum Rejected {
-    #[error("no complete handshake within {} seconds", HANDSHAKE_LIMIT.as_secs())]
+    #[error("no complete handshake in time")]
     Slow,
+    #[error("no handshake yet when too many others came")]
+    Crowded,
     #[error("handshake failed: {0}")]
     Handshake(#[from] io::Error),
     #[error(transparent)]
@@ -69,6 +94,10 @@ enum Rejected {
     Foreign(Identity),
     #[error("certificate has run out")]
     RunOut,
+    #[error("{0} has too many connections")]
+    Greedy(Identity),
+    #[error("{0} connected and asked for nothing")]
+    Silent(Identity),
 }
 
 /// Serves `app` until `stop`. Only callers with a certificate of this installation get as far as a request,
@@ -82,86 +111,134 @@ pub async fn serve(
     app: Router,
     stop: CancellationToken,
 ) {
-    let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    let tasks = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, remote) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            tracing::warn!(%remote, "connection refused: {CONNECTIONS} are open already");
-            continue;
-        };
-        let (acceptor, handshakes) = (acceptor.clone(), handshakes.clone());
-        let (app, stop) = (app.clone(), stop.clone());
-        tasks.spawn(async move {
-            let _place = place;
-            if let Err(why) = connection(stream, remote, acceptor, &handshakes, installation, app, stop).await
-            {
-                tracing::info!(%remote, %why, "connection refused");
-            }
-        });
-    }
-    tasks.close();
-    // Streams that never end by themselves are cut off here.
-    let _ = timeout(STOP_LIMIT, tasks.wait()).await;
+    let server = Server {
+        acceptor: TlsAcceptor::from(tls),
+        installation,
+        app,
+        stop,
+        places: Arc::default(),
+        complaints: Arc::default(),
+        limits: LIMITS,
+    };
+    server.run(listener).await;
 }
 
-async fn connection(
-    stream: TcpStream,
-    remote: SocketAddr,
+/// What all connections share.
+#[derive(Clone)]
+struct Server {
     acceptor: TlsAcceptor,
-    handshakes: &Semaphore,
     installation: Uuid,
     app: Router,
     stop: CancellationToken,
-) -> Result<(), Rejected> {
-    stream.set_nodelay(true)?;
-    let handshake = async {
-        // The semaphore is never closed, so an error cannot happen; without a permit we would only wait less.
-        let _turn = handshakes.acquire().await;
-        acceptor.accept(stream).await
-    };
-    let stream = timeout(HANDSHAKE_LIMIT, handshake)
-        .await
-        .map_err(|_| Rejected::Slow)??;
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let facts = PeerCertificate::from_der(certificate.ok_or(CertificateError::None)?)?;
-    if facts.identity.installation != installation {
-        return Err(Rejected::Foreign(facts.identity));
+    places: Arc<Places>,
+    complaints: Arc<Complaints>,
+    limits: Limits,
+}
+
+impl Server {
+    async fn run(self, listener: TcpListener) {
+        let tasks = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, remote) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    self.places.make_room();
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let (server, stranger) = (self.clone(), self.places.stranger());
+            let complaints = self.complaints.clone();
+            tasks.spawn(async move {
+                if let Err(why) = server.connection(stream, remote, stranger).await
+                    && let Some(left_out) = complaints.may_write(Instant::now())
+                {
+                    tracing::info!(%remote, %why, "connection refused");
+                    if left_out > 0 {
+                        tracing::warn!(left_out, "more connections were refused than are written down");
+                    }
+                }
+            });
+        }
+        tasks.close();
+        // Streams that never end by themselves are cut off here.
+        let _ = timeout(STOP_LIMIT, tasks.wait()).await;
     }
-    let left = time_left(facts.not_after).ok_or(Rejected::RunOut)?;
-    let caller = Caller {
-        identity: facts.identity,
-        address: facts.address,
-        remote,
-        public_key: facts.public_key,
-        serial: facts.serial,
-    };
-    let service = service_fn(move |request| answer(request, caller.clone(), app.clone()));
-    let builder = http_settings();
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(serving);
-    tokio::select! {
-        // What goes wrong inside an established connection is the caller's affair and not worth a line.
-        _ = serving.as_mut() => return Ok(()),
-        () = sleep(left) => {}
-        () = stop.cancelled() => {}
+
+    async fn connection(
+        self,
+        stream: TcpStream,
+        remote: SocketAddr,
+        stranger: Stranger,
+    ) -> Result<(), Rejected> {
+        stream.set_nodelay(true)?;
+        let handshake = timeout(self.limits.handshake, self.acceptor.accept(stream));
+        let stream = tokio::select! {
+            done = handshake => done.map_err(|_| Rejected::Slow)??,
+            () = stranger.cut_off() => return Err(Rejected::Crowded),
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let facts = PeerCertificate::from_der(certificate.ok_or(CertificateError::None)?)?;
+        let identity = facts.identity;
+        if identity.installation != self.installation {
+            return Err(Rejected::Foreign(identity));
+        }
+        let left = time_left(facts.not_after).ok_or(Rejected::RunOut)?;
+        let _place = self.places.member(identity).ok_or(Rejected::Greedy(identity))?;
+        drop(stranger);
+        let caller = Caller {
+            identity,
+            address: facts.address,
+            remote,
+            public_key: facts.public_key,
+            serial: facts.serial,
+        };
+        self.requests(stream, caller, left).await
     }
-    serving.as_mut().graceful_shutdown();
-    let _ = timeout(STOP_LIMIT, serving).await;
-    Ok(())
+
+    async fn requests(
+        self,
+        stream: TlsStream<TcpStream>,
+        caller: Caller,
+        left: Duration,
+    ) -> Result<(), Rejected> {
+        let identity = caller.identity;
+        let asked = Arc::new(AtomicBool::new(false));
+        let (app, body_limit, has_asked) = (self.app, self.limits.body, asked.clone());
+        let service = service_fn(move |request| {
+            has_asked.store(true, Ordering::Relaxed);
+            answer(request, caller.clone(), app.clone(), body_limit)
+        });
+        let builder = http_settings();
+        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        let silence = sleep(self.limits.first_request);
+        let end = sleep(left);
+        tokio::pin!(serving, silence, end);
+        let mut listened = false;
+        loop {
+            tokio::select! {
+                // What goes wrong inside an established connection is the caller's affair and not worth a line.
+                _ = serving.as_mut() => return Ok(()),
+                () = silence.as_mut(), if !listened => {
+                    listened = true;
+                    if !asked.load(Ordering::Relaxed) {
+                        return Err(Rejected::Silent(identity));
+                    }
+                }
+                () = end.as_mut() => break,
+                () = self.stop.cancelled() => break,
+            }
+        }
+        serving.as_mut().graceful_shutdown();
+        let _ = timeout(STOP_LIMIT, serving).await;
+        Ok(())
+    }
 }
 
 fn http_settings() -> auto::Builder<TokioExecutor> {
@@ -176,6 +253,8 @@ fn http_settings() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(16 * 1024)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_LIMIT);
     builder
@@ -192,12 +271,21 @@ async fn answer(
     request: Request<Incoming>,
     caller: Caller,
     app: Router,
+    body_limit: Duration,
 ) -> Result<Response<Body>, Infallible> {
-    if !routes::allows(request.uri().path(), caller.identity.role) {
-        tracing::info!(path = ?request.uri().path(), caller = %caller.identity, "request refused: not a route of this role");
+    let path = request.uri().path();
+    if !routes::allows(path, caller.identity.role) {
+        tracing::info!(?path, caller = %caller.identity, "request refused: not a route of this role");
         return Ok(forbidden(&request));
     }
-    let mut request = request.map(Body::new);
+    let is_stream = routes::is_stream(path);
+    let mut request = request.map(|body| {
+        if is_stream {
+            Body::new(body)
+        } else {
+            Body::new(Timed::new(body, body_limit))
+        }
+    });
     request.extensions_mut().insert(caller);
     app.oneshot(request).await
 }
@@ -217,3 +305,6 @@ fn forbidden(request: &Request<Incoming>) -> Response<Body> {
     );
     response
 }
+
+#[cfg(test)]
+mod tests;

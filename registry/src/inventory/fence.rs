@@ -1,8 +1,9 @@
 //! When a host can no longer act on what it knew before a revision.
 //!
 //! A host is fenced from a revision by its own word (a receipt for that revision or a later one) or by the
-//! end of every lease that it may hold: without a lease its kernel refuses every pair. Denials are *applied*
-//! and moved VMs *open* by this one judgement.
+//! end of every lease that it may hold from before it: without a lease its kernel refuses every pair, and a
+//! later lease is taken only after the revision is applied. Denials are *applied* and moved VMs *open* by this
+//! one judgement.
 
 /// A host's word that everything up to a revision is in force in its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +14,12 @@ pub struct Receipt {
     pub undrained: u64,
 }
 
-/// What counts of a host for the judgement.
+/// What counts of a host for the judgement about one revision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// The highest receipt of the agent's current run.
     pub receipt: Option<Receipt>,
-    /// When the last lease that it may hold ends; 0 if it never had one.
+    /// When the last lease ends that it may hold from before the revision; 0 if it had none.
     pub lease_ends_unix_ms: u64,
 }
 

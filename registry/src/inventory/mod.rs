@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod fence;
+pub mod lease;
 pub mod mac;
 pub mod name;
 pub mod placement;

@@ -45,6 +45,7 @@ impl Registry {
         ask: Ask,
         public_key: Vec<u8>,
     ) -> Result<Result<Minted, Reason>, MintError> {
+        let turn = self.lanes.turn(ask.host).await;
         let now_unix_secs = self.clock.now_unix_ms() / 1000;
         if !ask.question.is_fresh(now_unix_secs) {
             // Not remembered, as it can never be taken; but judged all the same, for the reason and the work.
@@ -60,6 +61,8 @@ impl Registry {
         };
         let registry = self.clone();
         let answering = tokio::spawn(async move {
+            // Kept until the work is done, whether or not the asker still waits for it.
+            let _turn = turn;
             slot.get_or_try_init(|| registry.mint_once(&ask, public_key))
                 .await
                 .cloned()

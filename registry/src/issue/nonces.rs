@@ -34,7 +34,28 @@ struct Remembered {
 #[derive(Debug, Default)]
 struct OfHost {
     remembered: HashMap<[u8; MINT_NONCE_LEN], Remembered>,
-    next_prune_unix_secs: u64,
+    pruned_unix_secs: u64,
+}
+
+impl OfHost {
+    /// Forgets what could not be taken any more. A full memory is looked through once a second and not at every
+    /// question: a host that asks without end must not hold up the others.
+    fn prune(&mut self, now_unix_secs: u64) {
+        let pause = if self.remembered.len() < PER_HOST_MAX {
+            PRUNE_EVERY_SECS
+        } else {
+            1
+        };
+        if now_unix_secs < self.pruned_unix_secs.saturating_add(pause) {
+            return;
+        }
+        self.pruned_unix_secs = now_unix_secs;
+        // Exactly as long as the proof could still be taken.
+        self.remembered.retain(|_, remembered| {
+            let asked_unix_secs = remembered.question.unix_secs;
+            now_unix_secs <= asked_unix_secs.saturating_add(MINT_PROOF_WINDOW_SECS)
+        });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -57,17 +78,7 @@ impl Nonces {
     pub(super) fn slot(&self, ask: &Ask, now_unix_secs: u64) -> Found {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let host = hosts.entry(ask.host).or_default();
-        if now_unix_secs >= host.next_prune_unix_secs || host.remembered.len() >= PER_HOST_MAX {
-            host.next_prune_unix_secs = now_unix_secs.saturating_add(PRUNE_EVERY_SECS);
-            // Exactly as long as the proof could still be taken.
-            host.remembered.retain(|_, remembered| {
-                now_unix_secs
-                    <= remembered
-                        .question
-                        .unix_secs
-                        .saturating_add(MINT_PROOF_WINDOW_SECS)
-            });
-        }
+        host.prune(now_unix_secs);
         if let Some(remembered) = host.remembered.get(&ask.question.nonce) {
             // Not a check of the proof, so it need not be in constant time: both came from the same host.
             let same = remembered.question == ask.question && remembered.proof == *ask.proof.as_bytes();
@@ -150,6 +161,8 @@ mod tests {
         }
         let one_more = ask(1, 0xff, NOW + 60);
         assert!(matches!(nonces.slot(&one_more, NOW + 60), Found::Full));
+        let pruned = || nonces.hosts.lock().unwrap()[&Uuid::from_u128(1)].pruned_unix_secs;
+        assert_eq!(pruned(), NOW + 60, "it has looked for what it may forget");
         assert!(matches!(nonces.slot(&one_more, NOW + 61), Found::Slot(_)));
         assert!(
             matches!(nonces.slot(&ask(2, 1, NOW), NOW), Found::Slot(_)),

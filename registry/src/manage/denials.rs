@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 /// Longest wait for receipts; whoever wants to wait longer asks again.
-const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+const TIMEOUT_MAX: Duration = Duration::from_secs(rest::DENIAL_WAIT_MAX_SECS);
 
 /// Why a pair was not denied. The wait for receipts is no part of this: a denial that is not applied stands.
 #[derive(Debug, thiserror::Error)]

@@ -104,7 +104,7 @@ impl Registry {
 
     pub(super) fn shown_host(&self, host: &Host) -> rest::Host {
         let seen = self.standings.seen(host.id);
-        let lease_ends = seen.standing.lease_ends_unix_ms;
+        let lease_ends = seen.lease_ends_unix_ms;
         let state = if host.public_key.is_some() {
             "enrolled"
         } else {
@@ -118,7 +118,7 @@ impl Registry {
             overlay_port: host.overlay_port,
             state: state.to_owned(),
             connected: seen.connected,
-            applied_revision: seen.standing.receipt.map(|receipt| receipt.revision),
+            applied_revision: seen.receipt.map(|receipt| receipt.revision),
             lease_ends_unix_ms: (lease_ends > self.clock.now_unix_ms()).then_some(lease_ends),
         }
     }

@@ -1,5 +1,7 @@
 //! A registry in this process, and the two kinds of client that talk to it over real TLS.
 
+pub(crate) mod daemon;
+
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;

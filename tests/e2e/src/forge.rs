@@ -47,14 +47,7 @@ impl Forge {
     pub fn fragment(&self) -> Result<Vec<u8>> {
         let mut frame = self.udp()?;
         frame[20] = 0x20;
-        // The header's checksum again: one's complement of the sum of its words.
-        frame[24..26].fill(0);
-        let sum: u32 = frame[14..34]
-            .chunks(2)
-            .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]))
-            .sum();
-        let sum = !(((sum >> 16) + (sum & 0xffff)) as u16);
-        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+        seal_ipv4(&mut frame);
         Ok(frame)
     }
 
@@ -94,4 +87,16 @@ impl Forge {
             destination: self.to,
         }
     }
+}
+
+/// Writes the checksum of the IPv4 header right behind the Ethernet header anew (RFC 791): the one's complement
+/// of the sum of its words.
+pub fn seal_ipv4(frame: &mut [u8]) {
+    frame[24..26].fill(0);
+    let words = frame[14..34]
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
+    let sum: u32 = words.sum();
+    let sum = !(((sum >> 16) + (sum & 0xffff)) as u16);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
 }

@@ -1,6 +1,4 @@
 //! A denial has happened when the command returns.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use nix::sys::signal::Signal;
 use pairgate_api::rest::Denial;
 use pairgate_e2e::{Answer, DB1, PATIENCE, Rig, WEB1};

@@ -1,5 +1,4 @@
 //! Who may talk does, across hosts and with packets of every size; who may not gets nothing.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use pairgate_e2e::{DB1, DB2, PATIENCE, Rig, WEB1};
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //! announced: what the kernel hands out has finished checksums and is no larger than the MTU.
 
 use crate::netns::Netns;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::{ioctl_read_bad, ioctl_write_int_bad, ioctl_write_ptr_bad};
 use std::fs::{File, OpenOptions};
@@ -118,13 +118,4 @@ fn flags(file: &File) -> nix::Result<libc::c_int> {
 fn empty_request() -> libc::ifreq {
     // SAFETY: every field of this C structure is a number, an address or an array of them: zero is valid.
     unsafe { std::mem::zeroed() }
-}
-
-/// Reads one frame with its header; nothing when none waits.
-pub fn read_frame(tap: &File, buffer: &mut [u8]) -> Result<Option<usize>> {
-    match nix::unistd::read(tap, buffer) {
-        Ok(length) => Ok(Some(length)),
-        Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
-        Err(errno) => bail!("the tap is gone: {errno}"),
-    }
 }

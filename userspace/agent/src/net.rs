@@ -28,7 +28,7 @@ pub struct Link {
     pub index: u32,
     pub name: String,
     pub is_up: bool,
-    /// Somebody is at the other end; for a tap: a guest has it open.
+    /// Somebody is at the other end; for a tap: a guest has it open. Holds whether the interface is up or down.
     pub has_carrier: bool,
     pub mtu: u32,
     /// The text that says whose interface it is.
@@ -207,7 +207,6 @@ fn read_link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         is_up: flags.contains(LinkFlags::Up),
-        has_carrier: flags.contains(LinkFlags::LowerUp),
         ..Link::default()
     };
     for attribute in message.attributes {
@@ -217,6 +216,9 @@ fn read_link(message: LinkMessage) -> Link {
             link.mtu = mtu;
         } else if let LinkAttribute::IfAlias(alias) = attribute {
             link.alias = Some(alias);
+        } else if let LinkAttribute::Carrier(carrier) = attribute {
+            // Not the flag `LOWER_UP`, which an interface that is down lacks too.
+            link.has_carrier = carrier != 0;
         } else if let LinkAttribute::Stats64(stats) = attribute {
             link.tx_packets = stats.tx_packets;
             link.tx_dropped = stats.tx_dropped;

@@ -5,6 +5,9 @@
 //! between leaves nothing. Once it is up, the tap and its programs stay when the agent ends; the next agent
 //! knows it by its alias, which names the VM.
 //!
+//! A tap belongs to the agent's own user: one without an owner could be opened by any process that may open
+//! `/dev/net/tun`, which on most systems is every process, and whoever holds a tap speaks as its guest.
+//!
 //! It refuses to touch an interface that it has not made.
 
 use crate::{
@@ -156,6 +159,7 @@ mod ioctl {
         set_persist,
         nix::request_code_write!(b'T', 203, size_of::<c_int>())
     );
+    nix::ioctl_write_int_bad!(set_owner, nix::request_code_write!(b'T', 204, size_of::<c_int>()));
 }
 
 /// Netlink cannot make taps. The interface lives as long as the file, until it is made to last.
@@ -180,7 +184,17 @@ fn create(name: &TapName) -> Result<File, TapError> {
     // SAFETY: the descriptor is a tun file, and the kernel reads and writes one `ifreq`, which we own.
     let done = unsafe { ioctl::set_interface(queue.as_raw_fd(), &raw const request) };
     done.map_err(|error| kernel("make", name)(error.into()))?;
+    own_alone(name, &queue)?;
     Ok(queue)
+}
+
+/// From here on only this agent's user, and whoever may administer the network, can open the tap.
+fn own_alone(name: &TapName, queue: &File) -> Result<(), TapError> {
+    // The kernel takes the number as an unsigned one.
+    let owner = nix::unistd::geteuid().as_raw() as libc::c_int;
+    // SAFETY: the call takes a descriptor and a number.
+    let done = unsafe { ioctl::set_owner(queue.as_raw_fd(), owner) };
+    done.map(drop).map_err(|error| kernel("own", name)(error.into()))
 }
 
 fn persist(name: &TapName, queue: &File) -> Result<(), TapError> {

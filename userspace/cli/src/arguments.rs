@@ -236,6 +236,7 @@ mod tests {
             "pair allow web1 db1",
             "pair deny web1 db1",
             "pair deny web1 db1 --timeout 0",
+            "pair deny web1 db1 --timeout 300",
             "pair list -o json",
             "-o json --network other pair list",
             "status",
@@ -266,6 +267,10 @@ mod tests {
             "token inspect - --key-file f --at 5",
             "token verify --key-file f -",
             "token verify --key-file f AAAA --at 5",
+            "token verify --key-file f -AAA",
+            "token verify -AAA --key-file f --at 5 -o table",
+            "token verify --key-file f --AA",
+            "token verify --key-file f -- -o",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -280,6 +285,7 @@ mod tests {
             "pair allow web1",
             "pair deny web1 db1 --timeout -1",
             "pair deny web1 db1 --timeout forever",
+            "pair deny web1 db1 --timeout 301",
             "vm create ../../hosts",
             "vm show WEB1",
             "vm create web1 --address 10.77.0",

@@ -91,8 +91,10 @@ impl Registry {
         patience: Duration,
     ) -> Result<Reply<T>, Failure> {
         let target = &self.target;
-        let tls = client_config(&self.credentials)
-            .map_err(|error| Failure::could_not_tell(what, with_causes(&error)))?;
+        let tls = client_config(&self.credentials).map_err(|error| {
+            Failure::could_not_tell(what, with_causes(&error))
+                .next("nothing was asked; check the files named with --authority, --cert and --key")
+        })?;
         let installation = Some(self.credentials.identity().installation);
         let expect = Expect {
             role: Role::Registry,
@@ -214,7 +216,9 @@ impl Server<'_> {
         if status.is_client_error() {
             Failure::failed(self.what, why)
         } else {
-            Failure::could_not_tell(self.what, why).next(self.next)
+            // It was reached and has said why; what --cert is does not matter here.
+            Failure::could_not_tell(self.what, why)
+                .next("look with list or show whether anything has changed, and into the server's log")
         }
     }
 }

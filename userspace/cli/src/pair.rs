@@ -6,11 +6,8 @@ use crate::failure::{Answer, Failure};
 use crate::output::{Table, reply};
 use crate::times::utc;
 use clap::Subcommand;
-use pairgate_api::rest::{Denial, DeniedDirection, NewDenial, NewPair, Pair};
+use pairgate_api::rest::{DENIAL_WAIT_MAX_SECS, Denial, DeniedDirection, NewDenial, NewPair, Pair};
 use std::time::Duration;
-
-/// Longest wait for receipts: a lease lasts no longer than a day, and afterwards there is nothing to wait for.
-const LONGEST_WAIT_SECS: u64 = 86_400;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -37,8 +34,8 @@ pub(crate) enum Command {
         /// The other
         #[arg(value_name = "OTHER_VM")]
         destination: Name,
-        /// How long to wait for the hosts' receipts; 0 returns as soon as the denial cannot be lost
-        #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=LONGEST_WAIT_SECS))]
+        /// How long to wait for the hosts' receipts, at most 300; 0 returns as soon as the denial cannot be lost
+        #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=DENIAL_WAIT_MAX_SECS))]
         timeout: u64,
     },
     /// What is allowed in the network

@@ -20,8 +20,9 @@ use zeroize::Zeroizing;
 
 /// Digits in a key file.
 const KEY_DIGITS: usize = SECRET_KEY_LEN * 2;
-/// Most bytes that are read as a token; no token that has the right length is a hundredth of it.
-const TOKEN_INPUT_LIMIT: u64 = 1 << 20;
+/// Most bytes that are read as a token. Far above any token's length, so that what is too long for one still gets
+/// its verdict; a stream without end does not.
+const TOKEN_INPUT_LIMIT: u64 = 16 << 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -50,6 +51,8 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Subject {
     /// The token as base64url text, or - to read it from standard input, where no other user can see it
+    // Bytes that are no token may well begin with a hyphen, and deserve the same answer as others.
+    #[arg(allow_hyphen_values = true)]
     token: OsString,
     /// Judge the time too: is the token early or expired at this instant?
     #[arg(long, value_name = "UNIX_SECS")]
@@ -107,7 +110,7 @@ fn token_text(token: OsString) -> Result<Vec<u8>, Failure> {
     read.map_err(|error| Failure::could_not_tell("cannot read the token", error.to_string()))?;
     if text.len() as u64 > TOKEN_INPUT_LIMIT {
         return Err(
-            Failure::could_not_tell("cannot read the token", "standard input holds over 1 MiB")
+            Failure::could_not_tell("cannot read the token", "standard input holds over 16 MiB")
                 .next("check what is sent there: a token is at most a few hundred characters"),
         );
     }

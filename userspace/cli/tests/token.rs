@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use pairgate_token::{Claims, Grants, SecretKey};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 struct Bench {
     directory: TempDir,
@@ -227,6 +230,114 @@ fn bytes_that_are_not_text_are_refused_as_text() {
         answer(&token_from("verify", Some(&key), &[], "-".as_ref(), b"\xff\0")),
         refused
     );
+}
+
+#[test]
+fn a_token_that_begins_with_a_hyphen_gets_its_verdict() {
+    let bench = Bench::new();
+    let key = bench.key_file("00".repeat(32));
+    for (text, refused_because) in [
+        ("-AAA", "length"),
+        ("--AA", "length"),
+        ("-w", "length"),
+        ("-o", "text"),
+        ("-+AA", "text"),
+        ("--", "text"),
+    ] {
+        let expected = (
+            Some(1),
+            json!({"valid": false, "refused_because": refused_because}),
+        );
+        for verb in ["verify", "inspect"] {
+            // After "--" nothing is an option, whatever it looks like.
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pairgate"));
+            let said = command.args(["token", verb, "-o", "table", "--key-file"]);
+            let said = said.arg(&key).args(["--", text]).output().unwrap();
+            assert_eq!(answer(&said), expected, "{verb} -- {text}");
+        }
+    }
+    for text in ["-AAA", "--AA"] {
+        let said = token("verify", Some(&key), &["--at", "5"], text);
+        assert_eq!(
+            answer(&said),
+            (Some(1), json!({"valid": false, "refused_because": "length"})),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_is_far_too_long_gets_its_verdict_too() {
+    let bench = Bench::new();
+    let key = bench.key_file("00".repeat(32));
+    for (text, refused_because) in [
+        ("A".repeat(3 << 20), "length"),
+        (format!("{}\n", "A".repeat(3 << 20)), "length"),
+        (format!("{}=", "A".repeat(3 << 20)), "text"),
+    ] {
+        let said = token_from("verify", Some(&key), &[], "-".as_ref(), text.as_bytes());
+        let expected = (
+            Some(1),
+            json!({"valid": false, "refused_because": refused_because}),
+        );
+        assert_eq!(answer(&said), expected);
+    }
+}
+
+#[test]
+fn addresses_are_printed_as_rfc_5952_wants_and_numbers_in_full() {
+    let bench = Bench::new();
+    let secret = [7; 32];
+    let key = bench.key_file("07".repeat(32));
+    // The longest run of zeros is left out, the first of two equal ones, never a single group; lower case; IPv4
+    // only where it is mapped.
+    for (address, printed) in [
+        ("2001:DB8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+        ("2001:db8:0:1:1:1:1:1", "2001:db8:0:1:1:1:1:1"),
+        ("2001:0:0:1:0:0:0:1", "2001:0:0:1::1"),
+        ("fd77:0:0:0:0:0:0:0", "fd77::"),
+        ("0:0:0:1:0:0:0:ABCD", "::1:0:0:0:abcd"),
+        ("64:ff9b::102:304", "64:ff9b::102:304"),
+        ("0:0:0:0:ffff:0:102:304", "::ffff:0:102:304"),
+    ] {
+        let claims = claims(address.parse().unwrap(), "2001:db8::ffff".parse().unwrap());
+        let text = claims.mint(&SecretKey::from_bytes(secret)).unwrap().to_text();
+        let (code, printed_all) = answer(&token("verify", Some(&key), &[], text));
+        assert_eq!(code, Some(0), "{address}");
+        assert_eq!(printed_all["claims"]["src_addr"], printed, "{address}");
+        assert_eq!(printed_all["claims"]["pair_id"], json!(u64::MAX));
+        assert_eq!(printed_all["claims"]["expires"], json!(u64::MAX));
+    }
+    let mapped = claims(
+        "::ffff:10.0.0.1".parse().unwrap(),
+        "::ffff:a00:2".parse().unwrap(),
+    );
+    let text = mapped.mint(&SecretKey::from_bytes(secret)).unwrap().to_text();
+    let (_, printed) = answer(&token("verify", Some(&key), &[], text));
+    assert_eq!(
+        (&printed["claims"]["src_addr"], &printed["claims"]["dst_addr"]),
+        (&json!("10.0.0.1"), &json!("10.0.0.2"))
+    );
+}
+
+fn claims(source_address: IpAddr, destination_address: IpAddr) -> Claims {
+    Claims {
+        replies_only: false,
+        grants: Grants::all(),
+        overlay_port: 4789,
+        pair_id: u64::MAX,
+        source_generation: u32::MAX,
+        destination_generation: 1,
+        network: Uuid::from_u128(1),
+        source_vm: Uuid::from_u128(2),
+        destination_vm: Uuid::from_u128(3),
+        source_address,
+        destination_address,
+        source_host: "192.0.2.1".parse().unwrap(),
+        destination_host: "192.0.2.2".parse().unwrap(),
+        not_before_unix_secs: u64::MAX - 86_400,
+        expires_unix_secs: u64::MAX,
+    }
 }
 
 #[test]

@@ -14,20 +14,28 @@ const FETCH: Duration = Duration::from_secs(60);
 
 pub(super) fn check(place: &Place) -> Result<()> {
     let deny = ensure_installed(place)?;
-    let run = |what: &[&str]| {
-        let mut command = Command::new(&deny);
-        command
-            .args(["--locked", "check"])
-            .args(what)
-            .current_dir(&place.root);
-        step::run(&mut command)
+    let config = place.root.join(".deny.toml");
+    // The kernel's programs have a lock file of their own, and so a graph of their own.
+    let manifests = [place.root.join("Cargo.toml"), place.datapath().join("Cargo.toml")];
+    let run = |options: &[&str], checks: &[&str]| {
+        manifests.iter().try_for_each(|manifest| {
+            let mut command = Command::new(&deny);
+            command.arg("--locked").arg("--manifest-path").arg(manifest);
+            command
+                .arg("--config")
+                .arg(&config)
+                .arg("check")
+                .args(options)
+                .args(checks);
+            step::run(command.current_dir(&place.root))
+        })
     };
-    run(&["bans", "licenses", "sources"])?;
+    run(&[], &["bans", "licenses", "sources"])?;
     if !database_is_there(place, &deny)? {
         eprintln!("skipped: advisories, since their database cannot be reached from here");
         return Ok(());
     }
-    run(&["--disable-fetch", "advisories"])
+    run(&["--disable-fetch"], &["advisories"])
 }
 
 fn ensure_installed(place: &Place) -> Result<PathBuf> {

@@ -118,6 +118,7 @@ impl Follower {
     /// The newest goal state, if this certificate is still the host's.
     async fn goal(&self) -> Result<grpc::GoalState, Status> {
         let (id, public_key) = (self.host.id, self.host.public_key.clone());
+        let _turn = self.registry.lanes.turn(id).await;
         let goal = self
             .registry
             .store

@@ -67,6 +67,7 @@ impl Agents {
     async fn host<T>(&self, request: &Request<T>) -> Result<HostCaller, Status> {
         let caller = caller(request, Role::Host)?;
         let id = caller.identity.id;
+        let _turn = self.registry.lanes.turn(id).await;
         let host = self.registry.store.read(move |view| view.host(id)).await;
         let host = host.map_err(|error: StoreError| unavailable(&error))?;
         let recorded = host.and_then(|host| host.public_key);
@@ -93,6 +94,7 @@ impl grpc::registry_server::Registry for Agents {
         let key = RequestedKey::from_signing_request(&request.signing_request)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let registry = &self.registry;
+        let _turn = registry.lanes.turn(zero).await;
         let enrolment = registry
             .enrol(zero, name, key)
             .await
@@ -138,7 +140,10 @@ impl grpc::registry_server::Registry for Agents {
         let now_unix_ms = registry.clock.now_unix_ms();
         // In this order: see `Standings::grant_lease`.
         let ends_unix_ms = registry.settings.lease_end_unix_ms(now_unix_ms);
-        registry.standings.grant_lease(host.id, ends_unix_ms);
+        let at_least = registry.store.revision();
+        registry
+            .standings
+            .grant_lease(host.id, at_least, ends_unix_ms, now_unix_ms);
         let revision = registry.store.revision();
         tracing::debug!(host = %host.id, revision, ends_unix_ms, "lease granted");
         Ok(Response::new(grpc::LeaseGrant {

@@ -12,6 +12,7 @@ use axum::{
         rejection::{JsonRejection, QueryRejection},
     },
     middleware::{from_fn_with_state, map_response},
+    routing::any,
 };
 use http::StatusCode;
 use openapi::Refused;
@@ -43,7 +44,9 @@ pub(super) fn router(registry: Arc<Registry>) -> Router {
         ))
         .layer(map_response(Problem::instead_of_text))
         .with_state(registry);
-    Router::new().nest("/api/v1", routes)
+    Router::new()
+        .route("/api/v1/", any(async || Problem::no_route()))
+        .nest("/api/v1", routes)
 }
 
 /// Every route with its description: what is not in the document is not served.

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use pairgate_abi::{GATEWAY_MAC, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
 use pairgate_agent::datapath::{Loaded, Pod};
 use pairgate_packet::pair::wide;
-use rtnetlink::LinkVeth;
+use rtnetlink::{LinkVeth, packet_route::link::LinkAttribute};
 use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr, UdpSocket},
@@ -21,6 +21,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(20);
 const SLOT: u32 = 7;
+/// Queues by which the first host's uplink sends.
+const QUEUES: u32 = 4;
 
 /// Everything about one of the two hosts.
 struct Host {
@@ -162,7 +164,10 @@ impl Host {
 /// A veth pair: `up1` in `there`, `up2` in the thread's own namespace.
 fn wire(there: &File) {
     with_netlink(async |links| {
-        let pair = LinkVeth::new("up1", "up2").setns_by_fd(there.as_raw_fd()).build();
+        let pair = LinkVeth::new("up1", "up2")
+            .append_extra_attribute(LinkAttribute::NumTxQueues(QUEUES))
+            .setns_by_fd(there.as_raw_fd())
+            .build();
         links.link().add(pair).execute().await
     });
 }
@@ -269,6 +274,30 @@ fn packets_of_a_pair_cross_and_nothing_else_does() {
         .unwrap();
     one.guest_sends(&one.ping(two.guest, 0));
     assert_eq!(two.guest_gets(SILENCE), None, "a removed pair still carries");
+}
+
+#[test]
+fn the_flow_chooses_the_uplinks_queue_and_not_the_guests_tap() {
+    let (one, two) = two_hosts();
+    one.pair_with(&two, Handle::new(0x10_0001, 0x2001).unwrap());
+    let ears = one.inside(|host| [0, 1, 2, 3].map(|queue| Tap::queue_ear(host.link, queue)));
+    // Until the underlay's neighbour is known, frames wait for it.
+    one.guest_sends(&one.ping(two.guest, 0));
+    assert!(two.guest_gets(PATIENCE).is_some());
+    for port in 0..64 {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2(one.mac, GATEWAY_MAC)
+            .ipv4(one.guest, two.guest, 64)
+            .udp(port, 53)
+            .write(&mut frame, b"flow")
+            .unwrap();
+        one.guest_sends(&frame);
+    }
+    let by_queue = ears.map(|ear| std::iter::from_fn(|| ear.heard()).count());
+    assert!(
+        by_queue.iter().all(|frames| *frames > 4),
+        "flows of one guest crowd into few of the uplink's queues: {by_queue:?}"
+    );
 }
 
 #[test]

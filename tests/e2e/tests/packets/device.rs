@@ -57,7 +57,7 @@ impl Vnet {
         bytes
     }
 
-    fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let number = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         Self {
             flags: bytes[0],
@@ -78,23 +78,41 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) fn new(name: &'static str) -> Self {
-        let file = open(
-            "/dev/net/tun",
-            OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        )
-        .expect("/dev/net/tun");
-        let mut request = interface_request(name);
-        request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
-        // SAFETY: TUNSETIFF reads and writes one ifreq.
-        let answer = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
-        Errno::result(answer).expect("TUNSETIFF");
-        let tap = Self { name, file };
+        let tap = Self {
+            name,
+            file: Self::attach(name),
+        };
         // The guest's side takes unfinished checksums, so that the kernel does not finish them on the way.
         // SAFETY: TUNSETOFFLOAD takes a number.
         let answer = unsafe { libc::ioctl(tap.file.as_raw_fd(), libc::TUNSETOFFLOAD as _, libc::TUN_F_CSUM) };
         Errno::result(answer).expect("TUNSETOFFLOAD");
         tap
+    }
+
+    /// Lets a lasting tap go and takes it again, as a guest that is started anew.
+    pub(crate) fn reopen(&mut self, between: impl FnOnce()) {
+        let nothing = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).expect("/dev/null");
+        drop(std::mem::replace(&mut self.file, nothing));
+        between();
+        self.file = Self::attach(self.name);
+    }
+
+    fn attach(name: &str) -> OwnedFd {
+        let file = tun_file();
+        become_queue(&file, name).expect("TUNSETIFF");
+        file
+    }
+
+    /// The interface stays when this is dropped.
+    pub(crate) fn persist(&self) {
+        // SAFETY: TUNSETPERSIST takes a number.
+        let answer = unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETPERSIST as _, 1) };
+        Errno::result(answer).expect("TUNSETPERSIST");
+    }
+
+    /// A guest that has room for so many bytes only, its virtio-net header included.
+    pub(crate) fn receive_into(&self, bytes: &mut [u8]) -> Result<usize, Errno> {
+        read(&self.file, bytes)
     }
 
     pub(crate) fn index(&self) -> u32 {
@@ -127,6 +145,23 @@ impl Tap {
         ioctl(libc::SIOCSIFFLAGS, request);
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Gives the host an address on this interface.
+    pub(crate) fn set_address(&self, address: [u8; 4]) {
+        let mut request = interface_request(self.name);
+        // SAFETY: SIOCSIFADDR reads an IPv4 socket address from the request's union, where all zeros is one.
+        unsafe {
+            request.ifr_ifru.ifru_addr.sa_family = libc::AF_INET as u16;
+            for (to, from) in request.ifr_ifru.ifru_addr.sa_data[2..].iter_mut().zip(address) {
+                *to = from as _;
+            }
+        }
+        ioctl(libc::SIOCSIFADDR, request);
+    }
+
     /// A lasting neighbour entry, so that nobody has to answer ARP.
     pub(crate) fn neighbour(&self, address: [u8; 4], mac: [u8; 6]) {
         // SAFETY: all zeros is an empty arpreq.
@@ -151,9 +186,7 @@ impl Tap {
 
     /// What the machine behind the tap sends. The kernel's refusal is returned, not hidden.
     pub(crate) fn send(&self, vnet: Vnet, frame: &[u8]) -> Result<(), Errno> {
-        let mut bytes = vnet.bytes().to_vec();
-        bytes.extend(frame);
-        write(&self.file, &bytes).map(|written| assert_eq!(written, bytes.len(), "cut by the kernel"))
+        send_on(&self.file, vnet, frame)
     }
 
     /// The next frame for the machine behind the tap that `wanted` accepts, if it comes within `patience`.
@@ -185,8 +218,60 @@ impl Tap {
     }
 }
 
+fn tun_file() -> OwnedFd {
+    let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    open("/dev/net/tun", flags, Mode::empty()).expect("/dev/net/tun")
+}
+
+/// Makes the file the queue of a tap, which is made if it is not there.
+fn become_queue(file: &OwnedFd, name: &str) -> Result<(), Errno> {
+    let mut request = interface_request(name);
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as i16;
+    // SAFETY: TUNSETIFF reads and writes one ifreq.
+    let answer = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
+    Errno::result(answer).map(drop)
+}
+
+pub(crate) fn send_on(file: &OwnedFd, vnet: Vnet, frame: &[u8]) -> Result<(), Errno> {
+    let mut bytes = vnet.bytes().to_vec();
+    bytes.extend(frame);
+    write(file, &bytes).map(|written| assert_eq!(written, bytes.len(), "cut by the kernel"))
+}
+
+/// Takes a tap that somebody else has made, and never makes one: the thread gives up the right to.
+pub(crate) fn attach_existing(name: &str) -> Result<OwnedFd, Errno> {
+    give_up_all_capabilities();
+    let file = tun_file();
+    become_queue(&file, name).map(|()| file)
+}
+
+/// The same as a user without any rights, for a thread that ends afterwards.
+pub(crate) fn attach_as_nobody(name: &str) -> Result<OwnedFd, Errno> {
+    let file = tun_file();
+    // The library's call would change the whole process; a user's rights are each thread's own.
+    // SAFETY: three numbers.
+    let answer = unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) };
+    Errno::result(answer).expect("setresuid");
+    become_queue(&file, name).map(|()| file)
+}
+
+/// This thread's capabilities, and no other's.
+fn give_up_all_capabilities() {
+    const VERSION_3: u32 = 0x2008_0522;
+    let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
+    // SAFETY: the kernel reads a header of two numbers and six more, as this version has them.
+    let answer = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    Errno::result(answer).expect("capset");
+}
+
 /// A packet socket of the host on one interface.
 pub(crate) struct RawSocket {
+    socket: OwnedFd,
+}
+
+/// The host's own ear for one ethertype on one interface. Unlike a listener for everything, which hears a frame
+/// as it comes from the device, it stands where the host's stack stands: behind the programs.
+pub(crate) struct StackEar {
     socket: OwnedFd,
 }
 
@@ -198,18 +283,79 @@ impl Tap {
 
     /// The same for any interface in the thread's namespace.
     pub(crate) fn raw_socket_on(name: &str) -> RawSocket {
-        use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-        let socket =
-            socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).expect("socket");
-        // SAFETY: all zeros is an empty link-layer address.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_ifindex = nix::net::if_::if_nametoindex(name).expect("interface") as i32;
-        let size = size_of::<libc::sockaddr_ll>() as u32;
-        // SAFETY: the address is a sockaddr_ll of the size given.
-        let answer = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
-        Errno::result(answer).expect("bind");
-        RawSocket { socket }
+        RawSocket {
+            socket: packet_socket(name, 0),
+        }
+    }
+
+    /// An ear for what leaves by one of an interface's queues.
+    pub(crate) fn queue_ear(name: &str, queue: u32) -> StackEar {
+        let socket = packet_socket(name, libc::ETH_P_ALL as u16);
+        let step = |code, jf, k| libc::sock_filter { code, jt: 0, jf, k };
+        let queue_of_packet = (libc::SKF_AD_OFF + libc::SKF_AD_QUEUE) as u32;
+        let mut steps = [
+            step(0x20, 0, queue_of_packet), // load it
+            step(0x15, 1, queue),           // compare
+            step(0x06, 0, 0xffff),          // take the packet
+            step(0x06, 0, 0),               // do not
+        ];
+        let filter = libc::sock_fprog {
+            len: 4,
+            filter: steps.as_mut_ptr(),
+        };
+        let size = size_of::<libc::sock_fprog>() as u32;
+        // SAFETY: the kernel reads a filter of four steps, which live through the call.
+        let answer = unsafe {
+            let (level, option) = (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER);
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                option,
+                (&raw const filter).cast(),
+                size,
+            )
+        };
+        Errno::result(answer).expect("SO_ATTACH_FILTER");
+        StackEar { socket }
+    }
+
+    /// An ear of the host behind the programs of this interface.
+    pub(crate) fn stack_ear(&self, ethertype: u16) -> StackEar {
+        StackEar {
+            socket: packet_socket(self.name, ethertype),
+        }
+    }
+}
+
+/// A packet socket bound to an interface; it hears frames of one ethertype, or nothing if that is 0.
+fn packet_socket(name: &str, ethertype: u16) -> OwnedFd {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Packet, SockType::Raw, flags, None).expect("socket");
+    // SAFETY: all zeros is an empty link-layer address.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = ethertype.to_be();
+    address.sll_ifindex = nix::net::if_::if_nametoindex(name).expect("interface") as i32;
+    let size = size_of::<libc::sockaddr_ll>() as u32;
+    // SAFETY: the address is a sockaddr_ll of the size given.
+    let answer = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    Errno::result(answer).expect("bind");
+    socket
+}
+
+impl StackEar {
+    /// A frame that reached the host's stack, if one has.
+    pub(crate) fn heard(&self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; 2048];
+        match read(&self.socket, &mut bytes) {
+            Ok(length) => {
+                bytes.truncate(length);
+                Some(bytes)
+            }
+            Err(Errno::EAGAIN) => None,
+            Err(error) => panic!("listening: {error}"),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
         ETHERNET, INNER, INNER_IP, IP, arp_answer, arp_for, arriving, cut, delivered, inner_udp, padded,
         ping, tcp, udp, udp_to, with, wrapped,
     },
-    world::{GATEWAY, GUEST, GUEST_MAC, NEIGHBOUR_MAC, PEER, PEER_HOST, SLOT, World, in_handle, out_key},
+    world::{GATEWAY, GUEST, GUEST_MAC, NEIGHBOUR_MAC, PEER, SLOT, World, in_handle, out_key},
 };
 use nix::errno::Errno;
 use pairgate_abi::{InEntry, OutEntry};
@@ -19,17 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_millis(2);
 
 type Moved = Vec<(u32, &'static str, &'static str, u64)>;
-
-/// A world with its programs attached and its devices up.
-fn running() -> World {
-    let mut world = World::new();
-    world.loaded.attach_uplink("uplink").unwrap();
-    world.loaded.attach_tap("guest").unwrap();
-    world.guest.up();
-    world.uplink.up();
-    world.uplink.neighbour(PEER_HOST, NEIGHBOUR_MAC);
-    world
-}
 
 fn is_ipv4(frame: &[u8]) -> bool {
     frame[12..14] == [8, 0]
@@ -49,7 +38,7 @@ fn guest_says(world: &World, vnet: Vnet, frame: &[u8], what: &str) -> Result<Mov
 
 #[test]
 fn a_guests_packet_leaves_to_the_neighbour_with_a_right_checksum() {
-    let world = running();
+    let world = World::running();
     for (what, vnet, frame) in [
         ("a finished datagram", Vnet::default(), udp()),
         (
@@ -99,7 +88,7 @@ fn a_guests_packet_leaves_to_the_neighbour_with_a_right_checksum() {
 
 #[test]
 fn a_checksum_that_would_be_written_anywhere_else_is_refused() {
-    let world = running();
+    let world = World::running();
     for (frame, field) in [
         (udp(), 6),
         (tcp(), 16),
@@ -138,7 +127,7 @@ fn guest_says_quickly(world: &World, vnet: Vnet, frame: &[u8]) -> Result<u64, Er
 
 #[test]
 fn the_classic_lie_does_not_turn_into_anothers_address() {
-    let world = running();
+    let world = World::running();
     // Sum from the IP source address on, result into that address: after anti-spoof has seen the true one.
     // Newer kernels refuse a sum that starts inside the IP header; then there is nothing left to refuse here.
     for (start, offset) in [
@@ -170,7 +159,7 @@ fn the_classic_lie_does_not_turn_into_anothers_address() {
 
 #[test]
 fn every_vlan_tag_is_refused_wherever_the_kernel_keeps_it() {
-    let world = running();
+    let world = World::running();
     let tagged = |frame: Vec<u8>, tags: &[[u8; 4]]| {
         let mut bytes = frame[..12].to_vec();
         tags.iter().for_each(|tag| bytes.extend(tag));
@@ -218,7 +207,7 @@ fn every_vlan_tag_is_refused_wherever_the_kernel_keeps_it() {
 
 #[test]
 fn segmentation_requests_are_refused_however_they_lie() {
-    let world = running();
+    let world = World::running();
     let big = udp_to(PEER, &[9; 4000]);
     let gso = |gso_type, gso_size, header_length| Vnet {
         gso_type,
@@ -279,7 +268,7 @@ fn segmentation_requests_are_refused_however_they_lie() {
 
 #[test]
 fn frames_shorter_than_their_headers_die_at_every_length() {
-    let world = running();
+    let world = World::running();
     for frame in [udp(), tcp(), arp_for(PEER)] {
         let headers = if frame[13] == 6 { 42 } else { 34 };
         for length in 0..headers {
@@ -299,7 +288,7 @@ fn frames_shorter_than_their_headers_die_at_every_length() {
 
 #[test]
 fn headers_outside_the_first_piece_of_a_packet_are_read_all_the_same() {
-    let world = running();
+    let world = World::running();
     let (mut out, mut pairs_in) = (
         world.loaded.pairs_out().unwrap(),
         world.loaded.pairs_in().unwrap(),
@@ -366,7 +355,7 @@ fn headers_outside_the_first_piece_of_a_packet_are_read_all_the_same() {
 
 #[test]
 fn the_peers_packet_reaches_the_guest_and_only_with_an_honest_checksum() {
-    let world = running();
+    let world = World::running();
     let passed = [(SLOT, "from_uplink", "passed", 1), (SLOT, "to_tap", "passed", 1)];
     let unfinished_inner = {
         let frame = with(inner_udp(), 0, &GATEWAY); // any Ethernet header will do
@@ -422,7 +411,7 @@ fn the_peers_packet_reaches_the_guest_and_only_with_an_honest_checksum() {
 
 #[test]
 fn the_guests_question_is_answered_on_its_own_tap() {
-    let world = running();
+    let world = World::running();
     let before = world.counts();
     world.guest.send(Vnet::default(), &arp_for(PEER)).unwrap();
     let counted = [(SLOT, "from_tap", "passed", 1), (SLOT, "to_tap", "passed", 1)];
@@ -438,7 +427,7 @@ fn the_guests_question_is_answered_on_its_own_tap() {
 
 #[test]
 fn what_the_host_sends_to_a_tap_by_itself_does_not_reach_the_guest() {
-    let world = running();
+    let world = World::running();
     let socket = world.guest.raw_socket();
     let stray = with(with(udp(), 0, &GUEST_MAC), 6, &GATEWAY);
     for (what, mark) in [("no mark", 0), ("a guessed mark", world.loaded.mark() ^ 1)] {

@@ -44,3 +44,25 @@ fn only_what_our_programs_marked_reaches_a_guest_and_the_mark_stays_behind() {
     }
     .check(&mut world, Program::ToTap);
 }
+
+#[test]
+fn a_tap_that_is_nobodys_gets_nothing_not_even_from_our_programs() {
+    let mut world = World::new();
+    let (interface, mark) = (world.guest.index(), world.loaded.mark());
+    world.loaded.taps().unwrap().remove(&interface).unwrap();
+    for mark in [0, mark] {
+        let baggage = Baggage {
+            mark,
+            ..Baggage::default()
+        };
+        let expect = Expect::Drop(0, "no_state");
+        Case {
+            what: "a delivery to a tap whose guest is gone",
+            interface,
+            frame: udp(),
+            baggage,
+            expect,
+        }
+        .check(&mut world, Program::ToTap);
+    }
+}

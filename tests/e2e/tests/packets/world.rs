@@ -127,6 +127,17 @@ impl World {
         world
     }
 
+    /// Everything in place, the programs attached and the devices up.
+    pub(crate) fn running() -> Self {
+        let mut world = Self::new();
+        world.loaded.attach_uplink("uplink").unwrap();
+        world.loaded.attach_tap("guest").unwrap();
+        world.guest.up();
+        world.uplink.up();
+        world.uplink.neighbour(PEER_HOST, NEIGHBOUR_MAC);
+        world
+    }
+
     pub(crate) fn tap_entry() -> TapEntry {
         TapEntry {
             mac: GUEST_MAC,

@@ -20,6 +20,9 @@ use std::{fs, io, path::Path};
 const TCX_INGRESS: u32 = 46;
 /// `BPF_TCX_EGRESS` of the kernel's attach types.
 const TCX_EGRESS: u32 = 47;
+/// How often an attach is tried while the kernel still takes down a link of the same program. Each try waits
+/// for running programs first, which takes a few milliseconds.
+const ATTACH_TRIES: usize = 50;
 
 /// The programs, each with its one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -243,10 +246,19 @@ impl Loaded {
     /// Attaches as the first program of its hook: one that ran before ours could pass frames behind its back.
     fn attach_anew(&mut self, program: Program, interface: &str) -> Result<FdLink, AttachError> {
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
-        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let id = classifier
-            .attach_with_options(interface, program.side().0, first)
-            .map_err(|source| failed(program, interface, source))?;
+        let mut tries = 1;
+        let id = loop {
+            let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+            match classifier.attach_with_options(interface, program.side().0, first) {
+                Ok(id) => break id,
+                // A hook takes no program twice, and a link whose pin is gone lives on for a moment.
+                Err(error) if is_there_already(&error) && tries < ATTACH_TRIES => {
+                    tries += 1;
+                    kernel::quiesce().map_err(|source| AttachError::Ask { source })?;
+                }
+                Err(source) => return Err(failed(program, interface, source)),
+            }
+        };
         let link = classifier
             .take_link(id)
             .map_err(|source| failed(program, interface, source))?;
@@ -264,6 +276,13 @@ impl Loaded {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+fn is_there_already(error: &ProgramError) -> bool {
+    if let ProgramError::SyscallError(SyscallError { io_error, .. }) = error {
+        return io_error.kind() == io::ErrorKind::AlreadyExists;
+    }
+    false
 }
 
 fn failed(program: Program, interface: &str, source: ProgramError) -> AttachError {

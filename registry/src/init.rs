@@ -312,7 +312,7 @@ mod tests {
                 .sum::<usize>()
         });
         assert_eq!(made, 1);
-        assert_eq!(modes(&directory).len(), 9);
+        assert_eq!(modes(&directory).len(), 10);
         pairgate_identity::Credentials::load(
             &directory.join(AUTHORITY.0),
             &directory.join(REGISTRY.0),

@@ -257,7 +257,7 @@ pub const DENIAL_WAIT_MAX_SECS: u64 = 300;
 pub struct NewDenial {
     pub source: String,
     pub destination: String,
-    /// How long to wait for the hosts' receipts, at most [`DENIAL_WAIT_MAX_SECS`]; 0 answers as soon as the
+    /// How long to wait for the hosts' receipts, at most 300 000; 0 answers as soon as the
     /// denial is durable.
     pub timeout_ms: u64,
 }

@@ -31,15 +31,13 @@ impl Ethernet {
     /// The header of a frame.
     #[inline(always)]
     pub fn of(frame: &impl Frame) -> Result<Self, DropReason> {
-        let (Some(destination), Some(source), Some(ethertype)) =
-            (frame.read(0), frame.read(6), frame.read(12))
-        else {
+        let Some(h) = frame.read::<LENGTH>(0) else {
             return Err(DropReason::TooShort);
         };
         Ok(Self {
-            destination,
-            source,
-            ethertype,
+            destination: [h[0], h[1], h[2], h[3], h[4], h[5]],
+            source: [h[6], h[7], h[8], h[9], h[10], h[11]],
+            ethertype: [h[12], h[13]],
         })
     }
 

@@ -1,4 +1,8 @@
 //! Reading a frame without owning its memory.
+//!
+//! A header is read whole, in one piece, and taken apart afterwards. Several reads whose answers are looked at
+//! together make the compiler copy registers that it has not set on every way, and the verifier refuses a
+//! program for that; which change of the source brings it about cannot be foreseen.
 
 /// A frame as the decisions see it, from the first byte of the destination MAC address.
 pub trait Frame {

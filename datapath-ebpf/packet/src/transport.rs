@@ -70,9 +70,12 @@ impl Ports {
 
     #[inline(always)]
     fn read(frame: &impl Frame, at: usize) -> Result<Self, DropReason> {
-        match (frame.read(at), frame.read(at + 2)) {
-            (Some(source), Some(destination)) => Ok(Self { source, destination }),
-            _ => Err(DropReason::TooShort),
-        }
+        let Some(p) = frame.read::<4>(at) else {
+            return Err(DropReason::TooShort);
+        };
+        Ok(Self {
+            source: [p[0], p[1]],
+            destination: [p[2], p[3]],
+        })
     }
 }

@@ -116,3 +116,14 @@ fn at_the_very_instant_of_a_deadline_it_has_passed() {
         );
     }
 }
+
+#[test]
+fn while_nobody_has_chosen_a_mark_nothing_is_delivered() {
+    for mark in [0, 1, u32::MAX] {
+        assert_eq!(
+            delivered::check(mark, 0),
+            Err(DropReason::NoState),
+            "an unmarked frame would count as delivered by us"
+        );
+    }
+}

@@ -6,7 +6,8 @@ use crate::{
     },
     run::{Baggage, Case, Expect},
     world::{
-        GUEST, HOST, NEIGHBOUR_MAC, PEER, PEER_HOST, SLOT, World, expired_handle, in_handle, out_handle,
+        GUEST, HOST, NEIGHBOUR_MAC, PEER, PEER_HOST, SLOT, World, expired_handle, in_handle, moved_handle,
+        out_handle,
     },
 };
 use pairgate_abi::Handle;
@@ -73,6 +74,7 @@ fn refused(uplink: [u8; 6]) -> Vec<Line> {
     let under = |handle, inner: &[u8]| underlay(macs, (PEER_HOST, HOST), 50_000, handle, inner);
     let inner = |at: usize, bytes: &[u8]| with(good(), INNER_IP + at, bytes);
     let carrying = |payload: &[u8]| arriving(uplink, payload);
+    let stray = || padded(turned(protocol(200, &[3; 20])), 5);
     vec![
         stranger("an outer checksum", with(good(), UDP + 6, &[1, 2]), "outer"),
         stranger("an unknown handle", under(Handle::new(9, 9).unwrap(), &inner_udp()), "handle"),
@@ -80,6 +82,7 @@ fn refused(uplink: [u8; 6]) -> Vec<Line> {
         stranger("another group", with(good(), VXLAN + 3, &[0]), "handle"),
         stranger("another network identifier", with(good(), VXLAN + 6, &[0]), "handle"),
         stranger("a handle of zeros", under(Handle::from_wire([0; 3], [0; 2]), &inner_udp()), "handle"),
+        dies("a handle of another address of this host", under(moved_handle(), &inner_udp()), "outer"),
         dies("another host as outer source", with(good(), ETHERNET + 12, &[192, 0, 2, 3]), "outer"),
         dies("this host as outer source", with(good(), ETHERNET + 12, &HOST), "outer"),
         dies("an inner source of another", inner(12, &[10, 77, 0, 66]), "inner"),
@@ -95,6 +98,7 @@ fn refused(uplink: [u8; 6]) -> Vec<Line> {
         dies("an inner length short of the frame", inner(2, &[0, 38]), "inner"),
         dies("an inner length over the frame", inner(2, &[0, 40]), "inner"),
         dies("an inner length below the header's", inner(2, &[0, 19]), "inner"),
+        dies("stray bytes behind an inner packet without a length of its own", carrying(&stray()), "inner"),
         dies("an inner UDP length that lies", inner(24, &[0, 8]), "inner"),
         dies("an inner TCP header of 16 bytes", carrying(&turned(with(tcp(), 46, &[0x40]))), "inner"),
         dies("seven inner bytes of ICMP", carrying(&turned(protocol(1, &[8; 7]))), "inner"),

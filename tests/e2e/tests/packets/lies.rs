@@ -15,7 +15,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::Duration;
 
 /// Frames for each direction. One takes a few microseconds.
-const FRAMES: usize = 60_000;
+const FRAMES: usize = 40_000;
 /// Another one finds other lies; this one finds the same ones again.
 const SEED: u64 = 0x6c69_6172_7373;
 
@@ -144,7 +144,7 @@ fn whatever_a_guest_claims_only_its_own_words_leave() {
     }
     println!("{left} left, {answered} answers");
     assert!(
-        left > 5_000 && answered > 500,
+        left > 3_000 && answered > 300,
         "{left} left and {answered} answers: the frames are too odd to prove anything"
     );
 }
@@ -206,13 +206,13 @@ fn whatever_the_underlay_claims_only_the_handles_packets_arrive() {
     }
     println!("{arrived} arrived");
     assert!(
-        arrived > 5_000,
+        arrived > 3_000,
         "{arrived} arrived: the frames are too odd to prove anything"
     );
 }
 
 #[test]
-fn a_lie_that_only_a_full_queue_would_show_does_not_stall_the_guest() {
+fn a_guest_is_not_stalled_by_an_uplink_whose_queue_is_full() {
     let world = World::running();
     // Nobody reads the uplink: its queue runs over, and the guest goes on.
     for _ in 0..2_000 {

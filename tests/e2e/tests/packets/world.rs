@@ -43,6 +43,11 @@ pub(crate) fn expired_handle() -> Handle {
     Handle::new(0x0a_0b0d, 0x0d0e).unwrap()
 }
 
+/// A handle bound to an address that this host had once; far from the others, so that no flipped bit finds it.
+pub(crate) fn moved_handle() -> Handle {
+    Handle::new(0x5c_71e3, 0x6b2f).unwrap()
+}
+
 pub(crate) struct World {
     pub(crate) loaded: Loaded,
     pub(crate) guest: Tap,
@@ -213,6 +218,11 @@ impl World {
             ..self.in_entry()
         };
         pairs_in.insert(Pod(expired_handle()), Pod(expired), 0).unwrap();
+        let moved = InEntry {
+            dst_host: wide(LOST_HOST),
+            ..self.in_entry()
+        };
+        pairs_in.insert(Pod(moved_handle()), Pod(moved), 0).unwrap();
         self.loaded
             .next_hops()
             .unwrap()

@@ -131,6 +131,26 @@ impl Keeper {
         Ok(index)
     }
 
+    /// Looks for taps that somebody has taken a program from, or the pin that would hold it when we are gone.
+    /// Such a tap is up and in nobody's hands: it is guarded anew at once.
+    pub(super) fn watch_programs(&mut self) {
+        let held = match block_in_place(|| self.loaded.attached_taps()) {
+            Ok(held) => held,
+            Err(error) => {
+                tracing::error!(%error, "cannot tell whether the programs still hold the taps");
+                return;
+            }
+        };
+        self.guests.retain(|vm, state| match state {
+            GuestState::Guarded { tap } if !held.contains(tap) => {
+                tracing::error!(%vm, tap, "a program or its pin was taken off a tap by somebody else; it is put back");
+                self.again = self.again.max(Again::Taps);
+                false
+            }
+            GuestState::Guarded { .. } | GuestState::Failed { .. } => true,
+        });
+    }
+
     /// Looks at the taps' counters, and for taps that somebody has deleted.
     pub(super) async fn watch_taps(&mut self) {
         // What has passed is read before what was handed on, so that traffic in between makes `lost` too

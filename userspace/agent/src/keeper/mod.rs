@@ -384,6 +384,7 @@ impl Keeper {
             self.swept = Instant::now();
             let done = block_in_place(|| self.ledger.sweep(BootTime::now()));
             self.report(done);
+            self.watch_programs();
         }
         self.watch_taps().await;
         let Some(goal) = self.ledger.goal().cloned() else {

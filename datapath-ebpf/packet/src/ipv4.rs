@@ -84,3 +84,32 @@ pub fn check_destination(own: [u8; 4], prefix: u8, destination: [u8; 4]) -> Resu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_networks_with_room_for_it_have_a_broadcast_address() {
+        let of = |last, prefix, to| check_destination([10, 0, 0, last], prefix, [10, 0, 0, to]);
+        assert_eq!(of(1, 30, 3), Err(DropReason::Multicast));
+        assert_eq!(of(1, 24, 255), Err(DropReason::Multicast));
+        assert_eq!(
+            of(1, 24, 3),
+            Ok(()),
+            "the end of a smaller network is a peer in this one"
+        );
+        assert_eq!(
+            of(0, 31, 1),
+            Ok(()),
+            "the other end of a link was taken for everyone"
+        );
+        assert_eq!(of(1, 32, 2), Ok(()));
+        assert_eq!(
+            of(1, 0, 255),
+            Ok(()),
+            "the broadcast address of everything is the limited one"
+        );
+        assert_eq!(of(1, 33, 255), Ok(()), "a length over 32 is no longer a network");
+    }
+}

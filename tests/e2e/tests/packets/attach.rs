@@ -3,12 +3,17 @@
 use crate::{
     device::{Tap, Vnet},
     frames::{udp, with},
+    others::{self, Other},
     world::{PIN_DIR, SLOT, World, enter_own_namespaces, load},
 };
-use pairgate_agent::datapath::{LoadError, LoadOptions, Loaded, Pins, Program, quiesce, remove_pins};
+use pairgate_agent::{
+    datapath::{LoadError, LoadOptions, Loaded, Pins, Program, maps::Maps, remove_pins},
+    keeper::Tables,
+};
 use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
 };
 
 fn both(tap: u32) -> Vec<(u32, Program)> {
@@ -271,6 +276,47 @@ fn removing_the_pins_leaves_nothing_behind() {
 }
 
 #[test]
-fn waiting_for_running_programs_works_here() {
-    quiesce().expect("a receipt would never be given on this kernel");
+fn a_program_that_was_there_before_cannot_let_frames_past_ours() {
+    let mut world = World::new();
+    let _other = Other::on(world.guest.index(), &others::end(0));
+    world.loaded.attach_tap("guest").unwrap();
+    world.guest.up();
+    let before = world.counts();
+    world
+        .guest
+        .send(Vnet::default(), &with(udp(), 6, &[2; 6]))
+        .unwrap();
+    assert_eq!(
+        world.counts().since(&before),
+        [(SLOT, "from_tap", "spoofed_mac", 1)],
+        "the other's program passed the frame to the host before ours had seen it"
+    );
+}
+
+#[test]
+fn a_receipt_waits_for_the_programs_that_are_running() {
+    let world = World::new();
+    let mut maps = Maps::open(&world.loaded).unwrap();
+    let mut caught_running = 0;
+    for _ in 0..50 {
+        let slow = std::thread::spawn(others::dawdle);
+        // Time for the program to be loaded and to begin; whether it has, it says itself afterwards.
+        std::thread::sleep(Duration::from_millis(5));
+        let asked = others::ticks();
+        maps.quiesce()
+            .expect("a receipt would never be given on this kernel");
+        let answered = others::ticks();
+        let (began, ended) = slow.join().unwrap();
+        if others::is_later(asked, began) && others::is_later(ended, asked) {
+            caught_running += 1;
+            assert!(
+                !others::is_later(ended, answered),
+                "a program still ran that may have seen what was removed"
+            );
+        }
+        if caught_running == 5 {
+            return;
+        }
+    }
+    panic!("no program was running, so nothing was shown");
 }

@@ -22,6 +22,7 @@ mod from_uplink;
 mod host_stack;
 mod lies;
 mod opening;
+mod others;
 mod random;
 mod run;
 mod to_tap;

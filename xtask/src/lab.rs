@@ -89,7 +89,10 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
     println!("{}", Status::of(&plan.state_dir)?.table());
     let cli = plan.state_dir.join("pairgate");
     let cli = cli.strip_prefix(&place.root).unwrap_or(&cli).display();
-    println!("{} and {} may talk, nobody else. Try:", PAIR.0, PAIR.1);
+    println!(
+        "A new laboratory lets {} and {} talk and nobody else; {cli} pair list says who may now. Try:",
+        PAIR.0, PAIR.1
+    );
     println!("  {cli} status");
     for guest in GUESTS.iter().filter(|guest| guest.name == PAIR.1) {
         println!("  ip netns exec {} ping {}", plan.netns(PAIR.0), guest.address);

@@ -28,3 +28,38 @@ pub struct Event {
 }
 
 const _: () = assert!(size_of::<Event>() == 56);
+
+/// Largest frame that is held, in bytes: 2 KiB of packet behind its Ethernet header.
+pub const HELD_BYTES: usize = 14 + 2048;
+
+/// Record of the ring `HELD`: a first packet for which there is no entry yet, as the guest sent it, after every
+/// check that needs no pair. It is also the event of its miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Held {
+    /// `EVENT_MISS` or `EVENT_EXPIRED`.
+    pub kind: u32,
+    /// Interface index of the tap.
+    pub tap: u32,
+    /// The tap's counter slot.
+    pub slot: u32,
+    /// Bytes of `frame` that count.
+    pub length: u32,
+    /// The guest's own address.
+    pub source: [u8; 16],
+    /// Where it wants to send.
+    pub destination: [u8; 16],
+    /// Boot time in nanoseconds.
+    pub at_ns: u64,
+    /// Where the sum that the transport checksum is still to be computed of begins, in bytes from the frame's
+    /// start; 0 if the checksum is finished.
+    pub checksum_start: u16,
+    /// Where the checksum goes, in bytes from `checksum_start`.
+    pub checksum_offset: u16,
+    /// Zero.
+    pub reserved: [u8; 6],
+    /// The frame: Ethernet header and packet, nothing behind it.
+    pub frame: [u8; HELD_BYTES],
+}
+
+const _: () = assert!(size_of::<Held>() == 2128);

@@ -10,21 +10,25 @@
 #![no_std]
 
 mod event;
+mod flow;
+mod grant;
 mod handle;
 mod pair;
 mod reason;
 mod settings;
 mod tap;
 
-pub use event::{EVENT_EXPIRED, EVENT_MISS, EVENT_UNKNOWN_HANDLE, Event};
+pub use event::{EVENT_EXPIRED, EVENT_MISS, EVENT_UNKNOWN_HANDLE, Event, HELD_BYTES, Held};
+pub use flow::FlowKey;
+pub use grant::{CARRIES_ALL, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant};
 pub use handle::Handle;
 pub use pair::{InEntry, OutEntry, OutKey};
 pub use reason::{DROP_REASONS, Direction, DropReason};
 pub use settings::{NextHop, Settings, SkbLayout};
-pub use tap::{Budget, Count, TapEntry, count_index, drop_index};
+pub use tap::{Budget, Count, OWN_ADDRESSES, TapEntry, count_index, drop_index};
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Names of the maps, as they stand in the BPF object and in the pin directory. Kept to 15 bytes, the
 /// kernel's limit for a map's name.
@@ -47,6 +51,20 @@ pub mod map {
     pub const BUDGETS: &str = "BUDGETS";
     /// Ring buffer of [`Event`](crate::Event).
     pub const EVENTS: &str = "EVENTS";
+    /// Ring buffer of [`Held`](crate::Held).
+    pub const HELD: &str = "HELD";
+    /// Array of `u64`, indexed by tap slot: how many held packets the agent is done with, ever.
+    pub const RELEASED: &str = "RELEASED";
+    /// Hash, [`OutKey`](crate::OutKey) to `u64`: the registry has refused this a moment ago; until that instant of
+    /// boot time it is dropped as `denied` and nobody is asked again.
+    pub const REFUSED: &str = "REFUSED";
+    /// Hash of maps, tap slot (`u32`) to an LRU hash, [`FlowKey`](crate::FlowKey) to `u64`, the instant of the last
+    /// packet: the conversations that the guest has opened, whose replies it may get on a pair that carries
+    /// grants or replies only. One table per guest, so that none can push out another's.
+    pub const FLOWS: &str = "FLOWS";
+    /// Array of `u64`, indexed by a hash of handle and outer source port: when the flow last had a packet that arrived
+    /// big. It chooses the way a packet takes, and authorises nothing.
+    pub const BIG: &str = "BIG";
     /// Array of one `u32`: the mark of [`Settings`](crate::Settings), read back by a restarted agent.
     pub const MARK: &str = "MARK";
 }
@@ -73,6 +91,23 @@ pub mod limits {
     /// How far behind the instant of an entry's last use may be, about a quarter of a second: an entry that
     /// carries a million packets a second is written to four times in it.
     pub const USE_STEP_NS: u64 = 1 << 28;
+    /// Bytes of the ring of held packets: about 490 of them.
+    pub const HELD_RING_BYTES: u32 = 1024 * 1024;
+    /// First packets that are held at a time, per tap. The agent holds at most 8 of one pair.
+    pub const HELD_PER_TAP: u64 = 64;
+    /// Refusals remembered at a time, on the whole host; the agent keeps at most 64 per tap.
+    pub const REFUSALS: u32 = SLOTS * 64;
+    /// Conversations remembered for one guest; the least recently used one gives way.
+    pub const FLOWS_PER_TAP: u32 = 4_096;
+    /// How long replies may come after the last packet of a TCP conversation.
+    pub const FLOW_TCP_NS: u64 = 7_200_000_000_000;
+    /// How long replies may come after the last packet of any other conversation.
+    pub const FLOW_OTHER_NS: u64 = 180_000_000_000;
+    /// Cells of `BIG`, a power of two.
+    pub const BIG_CELLS: u32 = 16_384;
+    /// How long a flow goes by the VXLAN device after a packet of it arrived big. Mixing the two ways inside a flow
+    /// would reorder it wherever the uplink's driver gathers packets (NAPI).
+    pub const BIG_NS: u64 = 10_000_000;
     /// Neighbour answers a second for one tap.
     pub const ANSWERS_PER_SECOND: u64 = 200;
     /// Neighbour answers that a quiet tap may ask for at once.

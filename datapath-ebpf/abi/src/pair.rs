@@ -1,13 +1,15 @@
-use crate::Handle;
+use crate::{Carries, Handle};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Key of `PAIRS_OUT`: which guest is sending, and to which address. Addresses are IPv6, or IPv4 as
-/// `::ffff:a.b.c.d`.
+/// Key of `PAIRS_OUT` and `REFUSED`: which guest is sending, from which of its addresses, to which one.
+/// Addresses are IPv6, or IPv4 as `::ffff:a.b.c.d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct OutKey {
     /// Interface index of the sending guest's tap.
     pub tap: u32,
+    /// The address that the guest sends from.
+    pub source: [u8; 16],
     /// Where the guest sends to.
     pub destination: [u8; 16],
 }
@@ -39,8 +41,18 @@ pub struct OutEntry {
     pub src_generation: u32,
     /// Generation of the receiving VM's placement.
     pub dst_generation: u32,
+    /// Interface index of the receiving guest's tap if that guest is on this host; 0 if it is on another. Then
+    /// the outer fields, handle included, mean nothing.
+    pub local_tap: u32,
+    /// Counter slot of the receiving guest's tap if it is on this host, whose flow table then decides about
+    /// replies; else 0.
+    pub local_slot: u32,
+    /// MAC address of the receiving guest if it is on this host; else zero.
+    pub local_mac: [u8; 6],
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 2],
+    /// What the pair carries.
+    pub carries: Carries,
     /// The sending VM.
     pub src_vm: [u8; 16],
     /// The receiving VM.
@@ -73,19 +85,21 @@ pub struct InEntry {
     /// MAC address of the receiving guest.
     pub mac: [u8; 6],
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
     /// The tap's place in the counters.
     pub slot: u32,
     /// Generation of the sending VM's placement.
     pub src_generation: u32,
     /// Generation of the receiving VM's placement.
     pub dst_generation: u32,
+    /// What the pair carries.
+    pub carries: Carries,
     /// The sending VM.
     pub src_vm: [u8; 16],
     /// The receiving VM.
     pub dst_vm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<OutKey>() == 20);
-const _: () = assert!(size_of::<OutEntry>() == 112);
-const _: () = assert!(size_of::<InEntry>() == 144);
+const _: () = assert!(size_of::<OutKey>() == 36);
+const _: () = assert!(size_of::<OutEntry>() == 224);
+const _: () = assert!(size_of::<InEntry>() == 248);

@@ -97,13 +97,15 @@ pub enum Direction {
     FromUplink = 1,
     /// It was about to be queued to a guest.
     ToTap = 2,
+    /// It came out of the VXLAN device, which takes what arrives big.
+    FromVxlan = 3,
 }
 
 impl Direction {
     /// How many directions there are.
-    pub const COUNT: u32 = 3;
+    pub const COUNT: u32 = 4;
     /// Every direction, in the order of its number.
-    pub const ALL: [Self; 3] = [Self::FromTap, Self::FromUplink, Self::ToTap];
+    pub const ALL: [Self; 4] = [Self::FromTap, Self::FromUplink, Self::ToTap, Self::FromVxlan];
 
     /// The word for metrics, CLI and tests.
     pub const fn word(self) -> &'static str {
@@ -111,6 +113,7 @@ impl Direction {
             Self::FromTap => "from_tap",
             Self::FromUplink => "from_uplink",
             Self::ToTap => "to_tap",
+            Self::FromVxlan => "from_vxlan",
         }
     }
 }

@@ -9,7 +9,9 @@ pub struct Settings {
     pub mark: u32,
     /// Interface index of the uplink.
     pub uplink: u32,
-    /// The host's underlay address.
+    /// Interface index of the VXLAN device that takes what arrives big.
+    pub vxlan: u32,
+    /// The host's underlay address; its family is that of the whole underlay as this host sees it.
     pub host: [u8; 16],
     /// UDP port on which this host receives, network order.
     pub port: [u8; 2],
@@ -34,6 +36,10 @@ pub struct SkbLayout {
     pub data: u32,
     /// `csum_start`, 2 bytes, followed by `csum_offset`, 2 bytes.
     pub csum_start: u32,
+    /// `end`, 4 bytes; counted from `head`, where `struct skb_shared_info` begins.
+    pub end: u32,
+    /// `gso_type` in `struct skb_shared_info`, 4 bytes.
+    pub gso_type: u32,
 }
 
 /// Value of `NEXT_HOPS`: how a frame reaches a peer host.
@@ -42,9 +48,9 @@ pub struct SkbLayout {
 pub struct NextHop {
     /// Interface index to send on.
     pub interface: u32,
-    /// IPv4 address of the neighbour on that link: the peer itself, or the gateway towards it.
-    pub neighbour: [u8; 4],
+    /// Address of the neighbour on that link: the peer itself, or the gateway towards it.
+    pub neighbour: [u8; 16],
 }
 
-const _: () = assert!(size_of::<Settings>() == 48);
-const _: () = assert!(size_of::<NextHop>() == 8);
+const _: () = assert!(size_of::<Settings>() == 60);
+const _: () = assert!(size_of::<NextHop>() == 20);

@@ -7,15 +7,20 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub struct TapEntry {
     /// The guest's MAC address.
     pub mac: [u8; 6],
-    /// Length of the guest's IPv4 prefix, 0..=32.
-    pub ipv4_prefix: u8,
+    /// How many of `addresses` count.
+    pub count: u8,
     /// Zero.
     pub reserved: u8,
-    /// The guest's IPv4 address.
-    pub ipv4: [u8; 4],
     /// The tap's place in the counters and budgets, 1..`limits::SLOTS`.
     pub slot: u32,
+    /// Lengths of the prefixes, in bits of the 16-byte form: an IPv4 prefix of 24 is 120 here.
+    pub prefixes: [u8; OWN_ADDRESSES],
+    /// The guest's own addresses, IPv6 or IPv4 as `::ffff:a.b.c.d`; zeros behind `count`.
+    pub addresses: [[u8; 16]; OWN_ADDRESSES],
 }
+
+/// Most addresses that one guest can own. A packet's source is compared with each in turn.
+pub const OWN_ADDRESSES: usize = 8;
 
 /// Packets and bytes that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -37,6 +42,9 @@ pub struct Budget {
     pub event_ns: u64,
     /// For neighbour answers.
     pub answer_ns: u64,
+    /// How many first packets of this tap were ever handed to the agent to be held. Less what the agent says in
+    /// `RELEASED` that it has done with, this is how many it holds now. Written by atomic addition only.
+    pub held: u64,
 }
 
 /// Index into `DROPS`: one counter for each slot, direction and reason. A slot out of range counts in slot 0.
@@ -50,6 +58,6 @@ pub const fn count_index(slot: u32, direction: Direction) -> u32 {
     slot * Direction::COUNT + direction as u32
 }
 
-const _: () = assert!(size_of::<TapEntry>() == 16);
+const _: () = assert!(size_of::<TapEntry>() == 148);
 const _: () = assert!(size_of::<Count>() == 16);
-const _: () = assert!(size_of::<Budget>() == 16);
+const _: () = assert!(size_of::<Budget>() == 24);

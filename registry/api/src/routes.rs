@@ -36,6 +36,7 @@ const GRPC: &[(&str, Role)] = &[
     ("/pairgate.v1.Registry/Enrol", Role::Zero),
     ("/pairgate.v1.Registry/Follow", Role::Host),
     ("/pairgate.v1.Registry/RenewLease", Role::Host),
+    ("/pairgate.v1.Registry/RenewCertificate", Role::Host),
     ("/pairgate.v1.Registry/Mint", Role::Host),
     ("/pairgate.v1.Peer/Offer", Role::Host),
     ("/pairgate.v1.Peer/Hint", Role::Host),

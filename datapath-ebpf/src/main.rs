@@ -1,13 +1,18 @@
 //! The eBPF programs. Each looks up, asks the pure decisions of `pairgate_packet`, and does what they say.
 //!
-//! `from_tap` and `from_uplink` are straight lines of named steps and never use each other; every answer
-//! leaves through `verdict`. A program that could panic would loop in the panic handler, which the kernel's
+//! `from_tap`, `from_uplink` and `from_vxlan` are straight lines of named steps and never use each other (what two of
+//! them share stands in `arrival` and `flows`); every answer leaves through `verdict`. A program that could panic would loop in the panic handler, which the kernel's
 //! verifier refuses to load.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+mod arrival;
+mod budgets;
+mod flows;
 mod from_tap;
 mod from_uplink;
+mod from_vxlan;
 mod maps;
 mod skb;
 mod to_tap;
@@ -31,6 +36,14 @@ pub fn from_uplink(context: TcContext) -> i32 {
     let (skb, mut slot) = (Skb::new(context), 0);
     let result = from_uplink::run(&skb, &mut slot);
     verdict::finish(&skb, Direction::FromUplink, slot, result)
+}
+
+/// What arrived big from other hosts, or beside what did; on the VXLAN device's ingress.
+#[classifier]
+pub fn from_vxlan(context: TcContext) -> i32 {
+    let (skb, mut slot) = (Skb::new(context), 0);
+    let result = from_vxlan::run(&skb, &mut slot);
+    verdict::finish(&skb, Direction::FromVxlan, slot, result)
 }
 
 /// What is about to be queued to a guest; on the tap's egress.

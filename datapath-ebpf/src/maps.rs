@@ -1,14 +1,18 @@
 //! Every map, and the lookups of the ones that authorise. The only statics besides the licence.
-use crate::skb::{self, Used};
+use crate::{
+    from_tap::Homeless,
+    skb::{self, Skb, Used},
+};
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    macros::map,
+    btf_maps::{HashOfMaps, LruHashMap},
+    macros::{btf_map, map},
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use core::mem::offset_of;
 use pairgate_abi::{
-    Budget, Count, Direction, DropReason, Event, Handle, InEntry, NextHop, OutEntry, OutKey, Settings,
-    SkbLayout, TapEntry, limits,
+    Budget, Count, Direction, DropReason, Event, FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey,
+    Settings, SkbLayout, TapEntry, limits,
 };
 
 /// The guests of this host, by interface index of their taps.
@@ -47,6 +51,32 @@ static BUDGETS: Array<Budget> = Array::pinned(limits::SLOTS, 0);
 #[map]
 static EVENTS: RingBuf = RingBuf::pinned(limits::EVENT_RING_BYTES, 0);
 
+/// First packets, for the agent to hold.
+#[map]
+static HELD: RingBuf = RingBuf::pinned(limits::HELD_RING_BYTES, 0);
+
+/// How many held packets of each tap the agent is done with.
+#[map]
+static RELEASED: Array<u64> = Array::pinned(limits::SLOTS, 0);
+
+/// Until when nobody is asked again about a pair.
+#[map]
+static REFUSED: HashMap<OutKey, u64> = HashMap::pinned(limits::REFUSALS, BPF_F_NO_PREALLOC);
+
+/// What each guest has opened: one table per guest, so that none can push out another's.
+///
+/// A map of this kind must be described by its type information (the old form of description has no place
+/// for the inner map), and then has no mark to be pinned: the agent names its pin when it loads the programs.
+#[btf_map]
+static FLOWS: HashOfMaps<u32, FlowTable, { limits::SLOTS as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashOfMaps::new();
+
+type FlowTable = LruHashMap<FlowKey, u64, { limits::FLOWS_PER_TAP as usize }>;
+
+/// When a flow last had a packet that arrived big.
+#[map]
+static BIG: Array<u64> = Array::pinned(limits::BIG_CELLS, 0);
+
 /// The packet mark of these programs, kept for the agent that comes after; the programs have it in their
 /// settings.
 #[map]
@@ -57,6 +87,7 @@ static MARK: Array<u32> = Array::pinned(1, 0);
 static SETTINGS: Settings = Settings {
     mark: 0,
     uplink: 0,
+    vxlan: 0,
     host: [0; 16],
     port: [0; 2],
     reserved: [0; 2],
@@ -66,6 +97,8 @@ static SETTINGS: Settings = Settings {
         head: 0,
         data: 0,
         csum_start: 0,
+        end: 0,
+        gso_type: 0,
     },
 };
 
@@ -118,8 +151,46 @@ pub fn budget(slot: u32) -> Option<*mut Budget> {
     BUDGETS.get_ptr_mut(slot)
 }
 
-/// Tells the agent. A full ring loses the event, and the next packet raises it again.
+/// How many held packets of a tap the agent is done with.
 #[inline(always)]
-pub fn raise(event: Event) {
-    let _lost_if_full = EVENTS.output::<Event>(event, 0);
+pub fn released(slot: u32) -> u64 {
+    RELEASED.get(slot).copied().unwrap_or(0)
+}
+
+/// Until when the refusal of a pair stands, if there is one.
+#[inline(always)]
+pub fn refused_until(key: &OutKey) -> Option<u64> {
+    skb::value(REFUSED.get_ptr(key)).copied()
+}
+
+/// The instant of a flow's last packet, in the table of the guest with this slot.
+#[inline(always)]
+pub fn flow(slot: u32, key: &FlowKey) -> Option<*mut u64> {
+    skb::inner(&FLOWS, &slot)?.get_ptr_mut(key)
+}
+
+/// Puts a new flow into the table of the guest with this slot, if it has one.
+#[inline(always)]
+pub fn open_flow(slot: u32, key: &FlowKey, now_ns: u64) {
+    if let Some(table) = skb::inner(&FLOWS, &slot) {
+        let _ = table.insert(key, now_ns, 0);
+    }
+}
+
+/// When a packet of this cell's flows last arrived big.
+#[inline(always)]
+pub fn big(cell: u32) -> Option<*mut u64> {
+    BIG.get_ptr_mut(cell)
+}
+
+/// Tells the agent; false if the ring is full. Then the next packet raises the event again.
+#[inline(always)]
+pub fn raise(event: Event) -> bool {
+    EVENTS.output::<Event>(event, 0).is_ok()
+}
+
+/// Gives the agent a packet; false if there is no room for it.
+#[inline(always)]
+pub fn hold(skb: &Skb, packet: &Homeless) -> bool {
+    skb.copy_into(&HELD, packet)
 }

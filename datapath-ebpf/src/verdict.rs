@@ -1,7 +1,7 @@
 //! The only exit: turns a result into an action, and counts it.
 //!
 //! Every frame is counted exactly once, as passed or under one reason; only what is the host's own is not
-//! counted at all.
+//! counted at all, and what is held is counted by the budget that lets it be held.
 use crate::{maps, skb, skb::Skb};
 use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use pairgate_abi::{Direction, DropReason, count_index, drop_index};
@@ -11,6 +11,8 @@ use pairgate_packet::{Frame, Verdict, Way};
 pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict, DropReason>) -> i32 {
     let action = match result {
         Ok(Verdict::NotOurs) => return TC_ACT_UNSPEC,
+        Ok(Verdict::Held) => return TC_ACT_SHOT as i32, // the agent has a copy
+        Ok(Verdict::ToDevice) => TC_ACT_OK as i32,
         Ok(Verdict::Delivered) => {
             skb.set_mark(0);
             TC_ACT_OK as i32

@@ -2,11 +2,11 @@
 
 use crate::place::Place;
 use crate::{outcome, programs};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use pairgate_lab::plan::{GUESTS, PAIR, Prefix};
 use pairgate_lab::programs::Programs;
-use pairgate_lab::record::Wishes;
+use pairgate_lab::settings::{Ports, Underlay, Uplink, Wishes};
 use pairgate_lab::status::Status;
 use pairgate_lab::{down, up};
 use std::path::PathBuf;
@@ -43,6 +43,18 @@ pub(crate) struct Up {
     /// Seconds after which a pair without packets is removed
     #[arg(long, value_name = "SECS")]
     idle: Option<u64>,
+    /// Family of the underlay addresses that the host records carry; 4 unless given
+    #[arg(long, value_enum, value_name = "4|6")]
+    underlay: Option<Underlay>,
+    /// By what hosts see guests: taps, or veth pairs of the same names for benchmarks
+    #[arg(long, value_enum)]
+    ports: Option<Ports>,
+    /// How uplinks behave: as veth does by itself, or cutting and gathering packets as network cards do
+    #[arg(long, value_enum)]
+    uplink: Option<Uplink>,
+    /// Guests finish every packet themselves, no larger than the MTU
+    #[arg(long)]
+    no_offload: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -77,6 +89,10 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         token_life_secs: wanted.token_life,
         lease_secs: wanted.lease,
         idle_secs: wanted.idle,
+        underlay: wanted.underlay,
+        ports: wanted.ports,
+        uplink: wanted.uplink,
+        offload: wanted.no_offload.then_some(false),
     };
     let programs = Programs::in_folder(&place.programs());
     let plan = up::up(
@@ -85,7 +101,8 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         wishes,
         &programs,
         &mut |step| eprintln!("    {step}"),
-    )?;
+    )
+    .context("the laboratory is not up; `cargo xtask lab down` clears away what there is of it")?;
     println!("{}", Status::of(&plan.state_dir)?.table());
     let cli = plan.state_dir.join("pairgate");
     let cli = cli.strip_prefix(&place.root).unwrap_or(&cli).display();
@@ -95,7 +112,9 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
     );
     println!("  {cli} status");
     for guest in GUESTS.iter().filter(|guest| guest.name == PAIR.1) {
-        println!("  ip netns exec {} ping {}", plan.netns(PAIR.0), guest.address);
+        for (address, _) in guest.addresses() {
+            println!("  ip netns exec {} ping {address}", plan.netns(PAIR.0));
+        }
     }
     println!("  {cli} pair deny {} {}", PAIR.0, PAIR.1);
     println!("  cargo xtask lab down");

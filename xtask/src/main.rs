@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 it needs something from the caller and says what.
 
+mod bench;
 mod demo;
 mod ebpf;
 mod lab;
@@ -52,6 +53,8 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// What it costs: Pairgate and a kernel VXLAN device with bridges, measured in turn on the same ground; needs root
+    Bench(bench::Wanted),
     /// The manual pages and completion scripts of the CLI, into target/man and target/completions
     Man,
     /// Every check, from format to end to end; needs root
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Task::BuildEbpf { yes } => ebpf::build(&place, yes),
         Task::Lab(verb) => lab::run(&place, verb),
         Task::Demo { json } => demo::run(&place, json.as_deref()),
+        Task::Bench(wanted) => bench::run(&place, &wanted),
         Task::Man => manual::write(&place),
         Task::Test { stages } => test::run(&place, Checkout::MayHaveChanges, &stages),
         Task::Ci => test::run(&place, Checkout::MustBeClean, &[]),

@@ -3,7 +3,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Key of the inner maps of `FLOWS`: one conversation that the guest behind a tap has opened, as the guest
 /// sees it. Ports are 0 for protocols without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct FlowKey {
     /// The guest's own address.
     pub own: [u8; 16],

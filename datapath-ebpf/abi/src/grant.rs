@@ -21,7 +21,7 @@ pub const GRANTS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Carries {
-    /// `CARRIES_ALL`, `CARRIES_GRANTS` or `CARRIES_REPLIES`. Anything else carries nothing.
+    /// `CARRIES_ALL`, `CARRIES_ALL_NOTED`, `CARRIES_GRANTS` or `CARRIES_REPLIES`. Anything else carries nothing.
     pub kind: u8,
     /// How many of `grants` count.
     pub count: u8,
@@ -37,6 +37,9 @@ pub const CARRIES_ALL: u8 = 1;
 pub const CARRIES_GRANTS: u8 = 2;
 /// Replies to what the receiving guest has opened, and nothing else.
 pub const CARRIES_REPLIES: u8 = 3;
+/// Everything; and what the sender opens is noted in its flow table, because the opposite direction does not carry
+/// everything (or it is not known whether it does), so that answers must find their question there.
+pub const CARRIES_ALL_NOTED: u8 = 4;
 
 const _: () = assert!(size_of::<Grant>() == 6);
 const _: () = assert!(size_of::<Carries>() == 100);

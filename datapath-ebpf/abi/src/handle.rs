@@ -6,7 +6,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Neither part is all zeros or all ones: a kernel VXLAN device sends group 0 without the G flag, and the
 /// flag is part of what makes a frame ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Handle {
     vni: [u8; 3],
     zero: u8,

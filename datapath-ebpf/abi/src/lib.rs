@@ -2,7 +2,8 @@
 //!
 //! Every map's key and value, the read-only settings, the drop reasons and the events are defined here and
 //! nowhere else. Both sides compile this crate; the layouts contain no implicit padding (the `zerocopy`
-//! derives refuse to compile otherwise) and their sizes are asserted. Byte order: fields that stand in a
+//! derives refuse to compile otherwise) and their sizes are asserted. Addresses stand at multiples of 8 wherever a
+//! program compares them, because it does so eight bytes at a time. Byte order: fields that stand in a
 //! packet are byte arrays in network order, everything else is in the machine's order.
 //!
 //! Pinned maps outlive the agent, so a change of any layout or map name needs a new [`ABI_VERSION`]; the
@@ -20,7 +21,7 @@ mod tap;
 
 pub use event::{EVENT_EXPIRED, EVENT_MISS, EVENT_UNKNOWN_HANDLE, Event, HELD_BYTES, Held};
 pub use flow::FlowKey;
-pub use grant::{CARRIES_ALL, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant};
+pub use grant::{CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant};
 pub use handle::Handle;
 pub use pair::{InEntry, OutEntry, OutKey};
 pub use reason::{DROP_REASONS, Direction, DropReason};

@@ -6,12 +6,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct OutKey {
-    /// Interface index of the sending guest's tap.
-    pub tap: u32,
     /// The address that the guest sends from.
     pub source: [u8; 16],
     /// Where the guest sends to.
     pub destination: [u8; 16],
+    /// Interface index of the sending guest's tap.
+    pub tap: u32,
 }
 
 /// Value of `PAIRS_OUT`: how to carry the pair's packets, and until when. The fields after

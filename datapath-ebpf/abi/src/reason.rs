@@ -36,7 +36,7 @@ drop_reasons! {
     Ethertype = 3, "ethertype";
     /// A VLAN tag, in the bytes or in the metadata.
     Vlan = 4, "vlan";
-    /// Segmentation or checksum offload that is not carried here, or that lies about where the checksum goes.
+    /// Segmentation or checksum offload that does not fit the packet, or that lies about where the checksum goes.
     Offload = 5, "offload";
     /// The source MAC address is not the one registered for this tap.
     SpoofedMac = 6, "spoofed_mac";
@@ -44,7 +44,7 @@ drop_reasons! {
     SpoofedAddress = 7, "spoofed_address";
     /// An ARP packet that claims an address or MAC that is not the guest's own.
     SpoofedArp = 8, "spoofed_arp";
-    /// A neighbour-discovery packet that claims what is not the guest's own.
+    /// Neighbour discovery that is not answered here: it claims what is not the guest's own, or is for nobody here.
     SpoofedNd = 9, "spoofed_nd";
     /// A fragment.
     Fragment = 10, "fragment";

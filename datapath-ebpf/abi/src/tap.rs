@@ -11,12 +11,12 @@ pub struct TapEntry {
     pub count: u8,
     /// Zero.
     pub reserved: u8,
-    /// The tap's place in the counters and budgets, 1..`limits::SLOTS`.
-    pub slot: u32,
-    /// Lengths of the prefixes, in bits of the 16-byte form: an IPv4 prefix of 24 is 120 here.
-    pub prefixes: [u8; OWN_ADDRESSES],
     /// The guest's own addresses, IPv6 or IPv4 as `::ffff:a.b.c.d`; zeros behind `count`.
     pub addresses: [[u8; 16]; OWN_ADDRESSES],
+    /// Lengths of the prefixes, in bits of the 16-byte form: an IPv4 prefix of 24 is 120 here.
+    pub prefixes: [u8; OWN_ADDRESSES],
+    /// The tap's place in the counters and budgets, 1..`limits::SLOTS`.
+    pub slot: u32,
 }
 
 /// Most addresses that one guest can own. A packet's source is compared with each in turn.
@@ -45,6 +45,8 @@ pub struct Budget {
     /// How many first packets of this tap were ever handed to the agent to be held. Less what the agent says in
     /// `RELEASED` that it has done with, this is how many it holds now. Written by atomic addition only.
     pub held: u64,
+    /// How many events and first packets of this tap were lost because a ring was full. Atomic addition only.
+    pub lost: u64,
 }
 
 /// Index into `DROPS`: one counter for each slot, direction and reason. A slot out of range counts in slot 0.
@@ -60,4 +62,4 @@ pub const fn count_index(slot: u32, direction: Direction) -> u32 {
 
 const _: () = assert!(size_of::<TapEntry>() == 148);
 const _: () = assert!(size_of::<Count>() == 16);
-const _: () = assert!(size_of::<Budget>() == 24);
+const _: () = assert!(size_of::<Budget>() == 32);

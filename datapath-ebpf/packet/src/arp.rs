@@ -6,7 +6,13 @@
 //!  0      2      4    5    6      8      14     18     24     28      (from the end of the Ethernet header)
 //!  | hw   | proto| hl | pl | op   | sha  | spa  | tha  | tpa  |
 //! ```
-use crate::{Frame, Metadata, ethernet, ethernet::Ethernet, ipv4};
+use crate::{
+    Frame,
+    address::{self, Address},
+    ethernet,
+    ethernet::Ethernet,
+    ip::put,
+};
 use pairgate_abi::{DropReason, GATEWAY_MAC, TapEntry};
 
 /// Bytes of an Ethernet frame with an ARP packet, which is all that a reply holds.
@@ -19,27 +25,24 @@ const REPLY: [u8; 2] = [0, 2];
 /// A guest's question that may be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
+    /// The guest's own address, from which it asks.
+    pub asker: [u8; 4],
     /// The address it asks for.
     pub target: [u8; 4],
 }
 
 impl Question {
-    /// The question in an ARP frame from this tap. `ethernet` has been found to come from the guest's own
-    /// MAC address.
+    /// The question in an ARP frame from this tap, which has been found to come from the guest's own MAC address
+    /// and to be left as it is by the kernel.
     ///
     /// Refused: another form than Ethernet and IPv4 (`bad_header`); every opcode but a request, and a sender
     /// that is not the guest itself (`spoofed_arp`; 0.0.0.0 is allowed only to a guest that probes its own
     /// address). A question for the guest's own address (a probe for duplicates or an announcement) or for
-    /// one outside its network is of no interest to anyone here: `multicast`, like everything that wants to
+    /// one outside its networks is of no interest to anyone here: `multicast`, like everything that wants to
     /// be flooded.
     #[inline(always)]
-    pub fn of(
-        frame: &impl Frame,
-        metadata: &Metadata,
-        ethernet: &Ethernet,
-        tap: &TapEntry,
-    ) -> Result<Self, DropReason> {
-        metadata.checksum.finished()?;
+    pub fn of(frame: &impl Frame, tap: &TapEntry) -> Result<Self, DropReason> {
+        let ethernet = Ethernet::of(frame)?;
         if ethernet.destination != ethernet::BROADCAST {
             ethernet.to_gateway()?;
         }
@@ -55,44 +58,35 @@ impl Question {
         if [p[6], p[7]] != REQUEST || sender_mac != tap.mac {
             return Err(DropReason::SpoofedArp);
         }
-        if target == tap.ipv4 && (sender == tap.ipv4 || sender == [0; 4]) {
+        let (asks, asked) = (Address::of_ipv4(sender), Address::of_ipv4(target));
+        let (asks_for_itself, of_its_own) = (address::is_own(tap, asked), address::is_own(tap, asks));
+        if asks_for_itself && (of_its_own || sender == [0; 4]) {
             return Err(DropReason::Multicast);
         }
-        if sender != tap.ipv4 {
+        if !of_its_own {
             return Err(DropReason::SpoofedArp);
         }
-        let differs = u32::from_be_bytes(target) ^ u32::from_be_bytes(tap.ipv4);
-        if differs & ipv4::mask(tap.ipv4_prefix) != 0 {
+        if !address::is_near(tap, asked) {
             return Err(DropReason::Multicast);
         }
-        Ok(Self { target })
+        Ok(Self { asker: sender, target })
     }
 
     /// The whole frame that answers: the gateway's MAC address has the address asked for. No byte of the
     /// guest's frame goes back to it unread.
     #[inline(always)]
-    pub fn reply(&self, tap: &TapEntry) -> [u8; FRAME] {
+    pub fn reply(&self, tap: &TapEntry, reply: &mut [u8; FRAME]) {
         let header = Ethernet {
             destination: tap.mac,
             source: GATEWAY_MAC,
             ethertype: ethernet::ARP,
         };
-        let mut reply = [0; FRAME];
-        put(&mut reply, 0, header.bytes());
-        put(&mut reply, 14, FORM);
-        put(&mut reply, 20, REPLY);
-        put(&mut reply, 22, GATEWAY_MAC);
-        put(&mut reply, 28, self.target);
-        put(&mut reply, 32, tap.mac);
-        put(&mut reply, 38, tap.ipv4);
-        reply
-    }
-}
-
-/// Copies without a check that could fail: `at` is a constant and the loop is unrolled.
-#[inline(always)]
-pub(crate) fn put<const N: usize, const M: usize>(into: &mut [u8; N], at: usize, bytes: [u8; M]) {
-    for (to, from) in into.iter_mut().skip(at).zip(bytes) {
-        *to = from;
+        put(reply, 0, header.bytes());
+        put(reply, 14, FORM);
+        put(reply, 20, REPLY);
+        put(reply, 22, GATEWAY_MAC);
+        put(reply, 28, self.target);
+        put(reply, 32, tap.mac);
+        put(reply, 38, self.asker);
     }
 }

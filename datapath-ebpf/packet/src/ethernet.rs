@@ -11,6 +11,8 @@ use pairgate_abi::{DropReason, GATEWAY_MAC};
 pub const LENGTH: usize = 14;
 /// IPv4.
 pub const IPV4: [u8; 2] = [0x08, 0x00];
+/// IPv6.
+pub const IPV6: [u8; 2] = [0x86, 0xdd];
 /// ARP.
 pub const ARP: [u8; 2] = [0x08, 0x06];
 /// Every station on the link.

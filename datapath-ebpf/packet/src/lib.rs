@@ -4,25 +4,30 @@
 //! memory and no `unsafe`: the values found in maps, the time and the frame are arguments, the answer is a
 //! [`Verdict`] or the [`DropReason`](pairgate_abi::DropReason) under which the frame is counted.
 //!
-//! Guarantees, for any bytes: no panic, no loop, no read outside the frame. Absence denies: whatever is not
-//! positively allowed is an error, and an ethertype, header or address that is not understood is refused.
+//! Guarantees, for any bytes: no panic, no loop without a small bound, no read outside the frame. Absence denies:
+//! whatever is not positively allowed is an error, and an ethertype, header or address that is not understood is
+//! refused.
 //!
 //! Read along the packet's way: [`sender`] (may this guest say this?), [`pair`] (may it say it to them,
-//! now?), [`outer`] (how it travels), [`receiver`] (may this host say this to that guest?), [`delivered`]
-//! (the guard before the guest).
+//! now?), [`grant`] (is that what the pair is for?), [`outer`] (how it travels), [`receiver`] (may this host say
+//! this to that guest?), [`delivered`] (the guard before the guest).
 //!
 //! Everything is `inline(always)`: the programs must become straight code with constant offsets, which is
 //! what the kernel's verifier can follow. The same reason forbids a core that takes a `&[u8]`.
 #![no_std]
 
+pub mod address;
 pub mod arp;
 pub mod budget;
 pub mod delivered;
 pub mod ethernet;
 pub mod frame;
-pub mod ipv4;
+pub mod grant;
+pub mod ip;
 pub mod metadata;
+pub mod nd;
 pub mod outer;
+mod packet;
 pub mod pair;
 pub mod receiver;
 pub mod sender;
@@ -30,7 +35,8 @@ pub mod transport;
 mod verdict;
 
 pub use frame::{Bytes, Frame};
-pub use metadata::{Checksum, Metadata};
+pub use metadata::{Checksum, Gso, Metadata};
+pub use packet::Packet;
 pub use verdict::{Verdict, Way};
 
 #[cfg(test)]

@@ -1,70 +1,104 @@
-//! May this host say this to that guest? The check of a frame from the underlay that is ours.
+//! May this host say this to that guest? The check of a frame from the underlay that is ours, whether it came by
+//! the uplink with its outer header or out of the VXLAN device without.
 //!
-//! The order: outer checksum, segmentation, checksum lie, handle, outer addresses, inner packet, deadline,
-//! lease. A frame that passes has the outer addresses, the inner addresses and the time that its handle is
-//! bound to; what is delivered is one whole packet under an Ethernet header of our own.
+//! The order: outer checksum, handle, outer addresses, inner packet, checksum lie, deadline, lease, grant. A frame
+//! that passes has the outer addresses, the inner addresses and the time that its handle is bound to; what is
+//! delivered is one whole packet under an Ethernet header of our own.
 //!
-//! Every fault of the inner packet is `inner`, whatever it is (ethertype, lengths, a fragment, a transport
-//! header that lies): the sender's own program lets none of them out, so they all say one thing, that the
-//! peer host is not to be trusted, and no finer word would help anyone.
+//! Every fault of the inner packet is `inner`, whatever it is (ethertype, lengths, a fragment, an extension header,
+//! neighbour discovery, a transport header that lies): the sender's own program lets none of them out, so they
+//! all say one thing, that the peer host is not to be trusted, and no finer word would help anyone.
 use crate::{
-    Frame, Metadata,
+    Frame, Metadata, Packet,
+    address::Address,
     ethernet::{self, Ethernet},
-    ipv4::{self, Ipv4},
-    outer::{self, Outer},
-    pair::{narrow, wide},
-    transport::Ports,
+    ip::{Family, Ip},
+    nd,
+    outer::Outer,
 };
-use pairgate_abi::{DropReason, EVENT_UNKNOWN_HANDLE, Event, GATEWAY_MAC, InEntry};
+use pairgate_abi::{DropReason, EVENT_UNKNOWN_HANDLE, Event, GATEWAY_MAC, Handle, InEntry, limits::BIG_NS};
 
-/// Where the inner Ethernet header stands.
-const INNER_AT: usize = outer::READ;
-/// Where the inner IPv4 header stands.
-const PACKET_AT: usize = INNER_AT + ethernet::LENGTH;
-/// Where the inner transport header stands.
-pub const TRANSPORT_AT: usize = PACKET_AT + ipv4::LENGTH;
-/// Bytes of a frame on the underlay that the decisions may read.
-pub const READ: usize = TRANSPORT_AT + crate::transport::READ;
+/// Bytes that the decisions may read, from the inner Ethernet header on.
+const READ_INNER: usize = ethernet::LENGTH + Family::V6.header() + crate::transport::READ;
 
-/// Judges what can be judged without a map. No inner protocol can be read means that a half-done checksum
-/// has no header it could belong to.
+/// Bytes of a frame that the decisions may read, with the inner Ethernet header at this place.
 #[inline(always)]
-pub fn check_carriage(frame: &impl Frame, metadata: &Metadata, outer: &Outer) -> Result<(), DropReason> {
+pub const fn read(inner_at: usize) -> usize {
+    inner_at + READ_INNER
+}
+
+/// Judges a frame by its outer header and the entry found under its handle.
+#[inline(always)]
+pub fn check_outer<'a>(outer: &Outer, entry: Option<&'a InEntry>) -> Result<&'a InEntry, DropReason> {
     if !outer.checksum_is_zero {
         return Err(DropReason::Outer);
     }
-    if metadata.gso {
-        return Err(DropReason::Offload);
-    }
-    let [protocol] = frame.read(PACKET_AT + 9).unwrap_or([0]);
-    metadata.checksum.check(TRANSPORT_AT as u32, protocol)
-}
-
-/// Judges a frame by the entry found under its handle. At the very instant of a deadline it has passed.
-#[inline(always)]
-pub fn check<'a>(
-    frame: &impl Frame,
-    outer: &Outer,
-    entry: Option<&'a InEntry>,
-    lease_ns: u64,
-    now_ns: u64,
-) -> Result<&'a InEntry, DropReason> {
     let Some(entry) = entry else {
         return Err(DropReason::Handle);
     };
-    if narrow(&entry.src_host) != Some(outer.source) || narrow(&entry.dst_host) != Some(outer.destination) {
+    if Address::of(&entry.src_host) != outer.source || Address::of(&entry.dst_host) != outer.destination {
         return Err(DropReason::Outer);
     }
-    if !is_bound(frame, entry) {
-        return Err(DropReason::Inner);
-    }
+    Ok(entry)
+}
+
+/// Judges the frame's inner packet and the time. At the very instant of a deadline it has passed. What the pair
+/// carries comes after this.
+#[inline(always)]
+pub fn check_inner(
+    frame: &impl Frame,
+    metadata: &Metadata,
+    inner_at: usize,
+    entry: &InEntry,
+    lease_ns: u64,
+    now_ns: u64,
+) -> Result<Packet, DropReason> {
+    let packet = match frame.read::<2>(inner_at + 12) {
+        Some(ethernet::IPV4) => bound(frame, metadata, inner_at, entry, Family::V4)?,
+        Some(ethernet::IPV6) => bound(frame, metadata, inner_at, entry, Family::V6)?,
+        _ => return Err(DropReason::Inner),
+    };
     if now_ns >= entry.deadline_ns {
         return Err(DropReason::Expired);
     }
     if now_ns >= lease_ns {
         return Err(DropReason::Lease);
     }
-    Ok(entry)
+    Ok(packet)
+}
+
+/// The inner packet, if it is the one that the entry is bound to, and whole.
+#[inline(always)]
+fn bound(
+    frame: &impl Frame,
+    metadata: &Metadata,
+    inner_at: usize,
+    entry: &InEntry,
+    family: Family,
+) -> Result<Packet, DropReason> {
+    let inner = DropReason::Inner;
+    let at = inner_at + ethernet::LENGTH;
+    let Ok(ip) = Ip::at(frame, at, family) else {
+        return Err(inner);
+    };
+    if at as u32 + ip.length != frame.length()
+        || ip.source != Address::of(&entry.src_addr)
+        || ip.destination != Address::of(&entry.dst_addr)
+        || ip.check_whole().is_err()
+        || (family == Family::V6 && nd::is_at(frame, at))
+    {
+        return Err(inner);
+    }
+    // A segmentation request here is the kernel's own work, or the sender's, whose program has judged it.
+    let metadata = Metadata {
+        gso: None,
+        ..*metadata
+    };
+    match Packet::behind(frame, at, &ip, &metadata) {
+        Ok(packet) => Ok(packet),
+        Err(DropReason::Offload) => Err(DropReason::Offload),
+        Err(_) => Err(inner),
+    }
 }
 
 /// The event that a drop raises: a sender who does not know that we have forgotten its pair can be told.
@@ -76,34 +110,45 @@ pub fn event(reason: DropReason, outer: &Outer, now_ns: u64) -> Option<Event> {
     Some(Event {
         kind: EVENT_UNKNOWN_HANDLE,
         tap: 0,
-        source: wide(outer.source),
-        destination: wide(outer.destination),
+        source: outer.source.bytes(),
+        destination: outer.destination.bytes(),
         handle: outer.handle,
         at_ns: now_ns,
     })
 }
 
-/// True if the inner packet is the one that the entry is bound to, and whole.
+/// The Ethernet header under which a packet is delivered to a guest. The one that travelled has no say in it.
 #[inline(always)]
-fn is_bound(frame: &impl Frame, entry: &InEntry) -> bool {
-    let Ok(ipv4) = Ipv4::at(frame, PACKET_AT) else {
-        return false;
-    };
-    frame.read(INNER_AT + 12) == Some(ethernet::IPV4)
-        && PACKET_AT as u32 + ipv4.total as u32 == frame.length()
-        && narrow(&entry.src_addr) == Some(ipv4.source)
-        && narrow(&entry.dst_addr) == Some(ipv4.destination)
-        && !ipv4.is_fragment()
-        && Ports::at(frame, TRANSPORT_AT, &ipv4).is_ok()
-}
-
-/// The Ethernet header under which the packet is delivered. The one that travelled has no say in it.
-#[inline(always)]
-pub fn delivery(entry: &InEntry) -> [u8; ethernet::LENGTH] {
+pub fn delivery(mac: [u8; 6], family: Family) -> [u8; ethernet::LENGTH] {
     Ethernet {
-        destination: entry.mac,
+        destination: mac,
         source: GATEWAY_MAC,
-        ethertype: ethernet::IPV4,
+        ethertype: family.ethertype(),
     }
     .bytes()
+}
+
+/// True if the frame goes by the VXLAN device: it is to be cut, or a packet of its flow was, a moment ago.
+#[inline(always)]
+pub fn goes_big(metadata: &Metadata, big_ns: u64, now_ns: u64) -> bool {
+    metadata.gso.is_some() || now_ns < big_ns.saturating_add(BIG_NS)
+}
+
+/// What a frame that the VXLAN device has taken apart said about itself.
+#[inline(always)]
+pub fn from_device(vni: u32, group: u32, source: Address, destination: Address) -> Outer {
+    let (v, g) = (vni.to_be_bytes(), group.to_be_bytes());
+    // Bits beyond a part of the handle are flags that none of ours has: they find no entry either.
+    let handle = if v[0] == 0 && g[0] == 0 && g[1] == 0 {
+        Handle::from_wire([v[1], v[2], v[3]], [g[2], g[3]])
+    } else {
+        Handle::from_wire([0; 3], [0; 2])
+    };
+    Outer {
+        source,
+        destination,
+        flow_port: [0; 2],
+        checksum_is_zero: true,
+        handle,
+    }
 }

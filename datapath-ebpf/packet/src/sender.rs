@@ -1,47 +1,28 @@
 //! May this guest say this? The check of everything a guest can choose, before any pair is looked up.
 //!
-//! The order is part of the contract, because every frame dies of exactly one reason: VLAN tag, segmentation,
-//! source MAC, ethertype, destination MAC, then per protocol. A frame that passes carries the guest's own
-//! addresses, is one whole packet to one unicast address, and nothing in its metadata can change a byte that
-//! was checked.
+//! The order is part of the contract, because every frame dies of exactly one reason: VLAN tag, segmentation
+//! lies, source MAC, ethertype, destination MAC, then per protocol. A frame that passes carries the guest's own
+//! addresses, is one whole packet to one address, and nothing in its metadata can change a byte that was checked.
 use crate::{
-    Frame, Metadata,
-    arp::Question,
+    Frame, Metadata, Packet, address,
     ethernet::{self, Ethernet},
-    ipv4::{self, Ipv4},
-    transport::Ports,
+    ip::{Family, Ip},
+    nd,
 };
 use pairgate_abi::{DropReason, TapEntry};
 
-/// Where the transport header of a guest's frame stands.
-pub const TRANSPORT_AT: usize = ethernet::LENGTH + ipv4::LENGTH;
 /// Bytes of a guest's frame that the decisions may read.
-pub const READ: usize = TRANSPORT_AT + crate::transport::READ;
+pub const READ: usize = nd::READ;
 
 /// What a guest said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     /// A packet for a peer.
     Packet(Packet),
-    /// A question that is answered on the spot.
-    Question(Question),
-}
-
-/// A packet for a peer, found to be the guest's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// Its IPv4 header.
-    pub ipv4: Ipv4,
-    /// Its ports.
-    pub ports: Ports,
-}
-
-impl Packet {
-    /// Bytes of the frame that belong to the packet; what stands behind them is not sent on.
-    #[inline(always)]
-    pub fn frame_length(&self) -> u32 {
-        ethernet::LENGTH as u32 + self.ipv4.total as u32
-    }
+    /// ARP: perhaps a question, which is answered on the spot ([`arp::Question`](crate::arp::Question)).
+    Arp,
+    /// Neighbour discovery: likewise ([`nd::Question`](crate::nd::Question)).
+    Neighbour,
 }
 
 /// Judges a frame that came from the guest behind `tap`.
@@ -54,15 +35,15 @@ pub fn check(frame: &impl Frame, metadata: &Metadata, tap: &TapEntry) -> Result<
     if ethernet.is_tagged() {
         return Err(DropReason::Vlan);
     }
-    if metadata.gso {
-        return Err(DropReason::Offload);
-    }
+    metadata.check()?;
     if ethernet.source != tap.mac {
         return Err(DropReason::SpoofedMac);
     }
     match ethernet.ethertype {
-        ethernet::IPV4 => packet(frame, metadata, &ethernet, tap).map(Said::Packet),
-        ethernet::ARP => Question::of(frame, metadata, &ethernet, tap).map(Said::Question),
+        ethernet::IPV4 => packet(frame, metadata, &ethernet, tap, Family::V4).map(Said::Packet),
+        ethernet::IPV6 if nd::is_at(frame, ethernet::LENGTH) => metadata.is_final().map(|()| Said::Neighbour),
+        ethernet::IPV6 => packet(frame, metadata, &ethernet, tap, Family::V6).map(Said::Packet),
+        ethernet::ARP => metadata.is_final().map(|()| Said::Arp),
         _ => Err(DropReason::Ethertype),
     }
 }
@@ -73,17 +54,14 @@ fn packet(
     metadata: &Metadata,
     ethernet: &Ethernet,
     tap: &TapEntry,
+    family: Family,
 ) -> Result<Packet, DropReason> {
     ethernet.to_gateway()?;
-    let ipv4 = Ipv4::at(frame, ethernet::LENGTH)?;
-    if ipv4.source != tap.ipv4 {
+    let ip = Ip::at(frame, ethernet::LENGTH, family)?;
+    if !address::is_own(tap, ip.source) {
         return Err(DropReason::SpoofedAddress);
     }
-    ipv4::check_destination(tap.ipv4, tap.ipv4_prefix, ipv4.destination)?;
-    if ipv4.is_fragment() {
-        return Err(DropReason::Fragment);
-    }
-    let ports = Ports::at(frame, TRANSPORT_AT, &ipv4)?;
-    metadata.checksum.check(TRANSPORT_AT as u32, ipv4.protocol)?;
-    Ok(Packet { ipv4, ports })
+    address::check_destination(family, ip.destination)?;
+    ip.check_whole()?;
+    Packet::behind(frame, ethernet::LENGTH, &ip, metadata)
 }

@@ -1,5 +1,5 @@
 //! The first bytes behind an IP header: enough to know the flow, and that the header is whole.
-use crate::{Frame, ipv4::Ipv4};
+use crate::{Frame, ip::Ip};
 use pairgate_abi::DropReason;
 
 /// ICMP.
@@ -8,13 +8,16 @@ pub const ICMP: u8 = 1;
 pub const TCP: u8 = 6;
 /// UDP.
 pub const UDP: u8 = 17;
+/// ICMP for IPv6.
+pub const ICMPV6: u8 = 58;
 /// SCTP.
 pub const SCTP: u8 = 132;
 
 /// Bytes of the transport header that decisions may read.
 pub const READ: usize = 20;
 
-/// A flow's ports, network order; zeros for protocols without.
+/// A flow's ports, network order; zeros for protocols without. An ICMP question or answer (echo) has its
+/// identifier in the place of both, so that an answer belongs to the flow of its question and to no other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     /// Source port.
@@ -23,59 +26,81 @@ pub struct Ports {
     pub destination: [u8; 2],
 }
 
-impl Ports {
-    /// The ports of the packet whose transport header stands at `at`.
+/// What decisions use of a transport header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transport {
+    /// The flow's ports.
+    pub ports: Ports,
+    /// Bytes of the header, for TCP and UDP; else 0.
+    pub header: u8,
+}
+
+/// True if grants name ports of the protocol.
+#[inline(always)]
+pub fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP | SCTP)
+}
+
+impl Transport {
+    /// The transport header at `at` of the packet with this IP header.
     ///
     /// Refuses a known protocol whose header does not fit into the packet (`too_short`, also a TCP header
     /// that announces more options than there are bytes) and one that contradicts the packet (`bad_header`:
     /// a UDP length that is not exactly the payload's, a TCP header length below 20). Protocols that are not
     /// known have no ports and pass.
     #[inline(always)]
-    pub fn at(frame: &impl Frame, at: usize, ipv4: &Ipv4) -> Result<Self, DropReason> {
-        let length = ipv4.total - crate::ipv4::LENGTH as u16;
+    pub fn at(frame: &impl Frame, at: usize, ip: &Ip) -> Result<Self, DropReason> {
+        let payload = ip.payload();
         let short = DropReason::TooShort;
-        match ipv4.protocol {
+        let least = match ip.protocol {
+            TCP => 20,
+            SCTP => 12,
+            UDP | ICMP | ICMPV6 => 8,
+            _ => return Ok(Self::default()),
+        };
+        if payload < least {
+            return Err(short);
+        }
+        let Some(h) = frame.read::<8>(at) else {
+            return Err(short);
+        };
+        let ports = Ports {
+            source: [h[0], h[1]],
+            destination: [h[2], h[3]],
+        };
+        match ip.protocol {
             TCP => {
-                if length < 20 {
+                let Some([offset]) = frame.read::<1>(at + 12) else {
                     return Err(short);
-                }
-                let header = (frame.read::<1>(at + 12).ok_or(short)?[0] >> 4) as u16 * 4;
+                };
+                let header = (offset >> 4) * 4;
                 if header < 20 {
                     return Err(DropReason::BadHeader);
                 }
-                if header > length {
+                if header as u32 > payload {
                     return Err(short);
                 }
-                Self::read(frame, at)
+                Ok(Self { ports, header })
             }
-            UDP => {
-                if length < 8 {
-                    return Err(short);
-                }
-                if u16::from_be_bytes(frame.read(at + 4).ok_or(short)?) != length {
-                    return Err(DropReason::BadHeader);
-                }
-                Self::read(frame, at)
-            }
-            SCTP => {
-                if length < 12 {
-                    return Err(short);
-                }
-                Self::read(frame, at)
-            }
-            ICMP if length < 8 => Err(short),
-            _ => Ok(Self::default()),
+            UDP if u16::from_be_bytes([h[4], h[5]]) as u32 != payload => Err(DropReason::BadHeader),
+            UDP => Ok(Self { ports, header: 8 }),
+            SCTP => Ok(Self { ports, header: 0 }),
+            _ => Ok(Self {
+                ports: echo(ip.protocol, h[0], [h[4], h[5]]),
+                header: 0,
+            }),
         }
     }
+}
 
-    #[inline(always)]
-    fn read(frame: &impl Frame, at: usize) -> Result<Self, DropReason> {
-        let Some(p) = frame.read::<4>(at) else {
-            return Err(DropReason::TooShort);
-        };
-        Ok(Self {
-            source: [p[0], p[1]],
-            destination: [p[2], p[3]],
-        })
+/// The identifier of an echo, twice.
+#[inline(always)]
+fn echo(protocol: u8, kind: u8, identifier: [u8; 2]) -> Ports {
+    match (protocol, kind) {
+        (ICMP, 0 | 8) | (ICMPV6, 128 | 129) => Ports {
+            source: identifier,
+            destination: identifier,
+        },
+        _ => Ports::default(),
     }
 }

@@ -6,10 +6,14 @@ use pairgate_abi::NextHop;
 pub enum Verdict {
     /// Send it on.
     Redirect(Way),
+    /// On the uplink: it is ours, allowed, and big: the host's VXLAN device takes it, and judges it again.
+    ToDevice,
     /// On the uplink: it is none of our business, the host gets it as it came.
     NotOurs,
     /// On a tap, towards the guest: one of our programs sent it here.
     Delivered,
+    /// On a tap: the agent holds it until it knows whether there is a pair.
+    Held,
 }
 
 /// Where a redirected frame goes.

@@ -1,31 +1,33 @@
 //! Answers a guest's address question by turning its own frame round.
 use crate::{
-    maps,
-    skb::{self, Skb},
+    budgets,
+    skb::{Aligned, Skb},
 };
-use pairgate_abi::{DropReason, TapEntry, limits};
-use pairgate_packet::{
-    Verdict, Way,
-    arp::{self, Question},
-    budget,
-};
+use pairgate_abi::{DropReason, TapEntry};
+use pairgate_packet::{arp, nd};
 
 /// Over its budget the question dies like everything that nobody listens to: as `multicast`.
-#[inline(always)]
-pub fn reply(skb: &Skb, tap: &TapEntry, question: &Question) -> Result<Verdict, DropReason> {
-    let mut allowed = false;
-    skb::change(maps::budget(tap.slot), |kept| {
-        let (rate, burst) = (limits::ANSWERS_PER_SECOND, limits::ANSWER_BURST);
-        if let Some(spent) = budget::spend(kept.answer_ns, skb::now(), rate, burst) {
-            kept.answer_ns = spent;
-            allowed = true;
-        }
-    });
-    if !allowed {
+#[inline(never)]
+pub fn arp(skb: &Skb, tap: &TapEntry) -> Result<(), DropReason> {
+    let question = arp::Question::of(skb, tap)?;
+    if !budgets::may_answer(tap.slot) {
         return Err(DropReason::Multicast);
     }
-    let reply = question.reply(tap);
-    skb.trim(arp::FRAME as u32)?;
-    skb.store(0, &reply, 0)?;
-    Ok(Verdict::Redirect(Way::Tap(skb.interface())))
+    let mut reply = Aligned([0; arp::FRAME]);
+    question.reply(tap, &mut reply.0);
+    skb.resize(arp::FRAME as u32)?;
+    skb.store(0, &reply.0, 0)
+}
+
+/// Over its budget the question dies as every other one that is not answered: as `spoofed_nd`.
+#[inline(never)]
+pub fn neighbour(skb: &Skb, tap: &TapEntry) -> Result<(), DropReason> {
+    let question = nd::Question::of(skb, tap)?;
+    if !budgets::may_answer(tap.slot) {
+        return Err(DropReason::SpoofedNd);
+    }
+    let mut reply = Aligned([0; nd::FRAME]);
+    question.reply(tap, &mut reply.0);
+    skb.resize(nd::FRAME as u32)?;
+    skb.store(0, &reply.0, 0)
 }

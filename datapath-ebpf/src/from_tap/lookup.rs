@@ -1,10 +1,7 @@
 //! What the maps say about the guest and its pair.
-use crate::{
-    maps,
-    skb::{self, Skb},
-};
-use pairgate_abi::{DropReason, NextHop, OutEntry, TapEntry, limits};
-use pairgate_packet::{budget, pair, sender::Packet};
+use crate::{flows, maps, skb::Skb};
+use pairgate_abi::{DropReason, NextHop, OutEntry, TapEntry};
+use pairgate_packet::{Packet, pair};
 
 /// The guest behind this tap.
 #[inline(always)]
@@ -12,29 +9,17 @@ pub fn tap(skb: &Skb) -> Result<&'static TapEntry, DropReason> {
     maps::tap(skb.interface()).ok_or(DropReason::NoState)
 }
 
-/// The pair that carries the packet. Where asking the registry could help, the agent is told, as often as
-/// the tap's budget allows.
+/// The pair that carries the packet.
 #[inline(always)]
-pub fn pair(skb: &Skb, tap: &TapEntry, packet: &Packet) -> Result<&'static OutEntry, DropReason> {
-    let (key, now) = (pair::key(skb.interface(), packet), skb::now());
-    let used = maps::pair_out(&key);
+pub fn pair(skb: &Skb, tap: &TapEntry, packet: &Packet, now: u64) -> Result<&'static OutEntry, DropReason> {
+    let used = maps::pair_out(&pair::key(skb.interface(), packet));
     let entry = used.as_ref().map(|used| used.entry);
-    let found = pair::check(packet, entry, maps::lease(), now);
-    if let (Ok(_), Some(used)) = (found, &used) {
+    let entry = pair::check(tap, packet, entry, maps::lease(), now)?;
+    flows::send(&entry.carries, packet, tap.slot, now)?;
+    if let Some(used) = &used {
         used.note(now);
     }
-    if let Err(reason) = found
-        && let Some(event) = pair::event(reason, &key, packet, now)
-    {
-        skb::change(maps::budget(tap.slot), |kept| {
-            let (rate, burst) = (limits::EVENTS_PER_SECOND, limits::EVENT_BURST);
-            if let Some(spent) = budget::spend(kept.event_ns, now, rate, burst) {
-                kept.event_ns = spent;
-                maps::raise(event);
-            }
-        });
-    }
-    found
+    Ok(entry)
 }
 
 /// The way to the pair's host.

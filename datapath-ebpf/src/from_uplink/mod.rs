@@ -1,19 +1,50 @@
 //! From other hosts towards a guest.
 
-mod decapsulate;
-mod verify;
+mod way;
 
-use crate::skb::Skb;
+use crate::{
+    arrival, maps,
+    skb::{self, Skb},
+};
 use pairgate_abi::DropReason;
-use pairgate_packet::{Verdict, Way};
+use pairgate_packet::{
+    Verdict, Way,
+    ip::Family,
+    outer::{self, Outer},
+    receiver,
+};
 
+/// The family of the underlay is fixed when the programs are loaded: the verifier leaves the other half out.
 #[inline(always)]
 pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
-    let Some(outer) = verify::ours(skb) else {
+    match Family::of(&maps::settings().host) {
+        Family::V4 => over(skb, slot, Family::V4),
+        Family::V6 => over(skb, slot, Family::V6),
+    }
+}
+
+#[inline(always)]
+fn over(skb: &Skb, slot: &mut u32, underlay: Family) -> Result<Verdict, DropReason> {
+    let Some(outer) = ours(skb, underlay) else {
         return Ok(Verdict::NotOurs);
     };
-    verify::carriage(skb, &outer)?; // is it as our peers send it?
-    let pair = verify::pair(skb, &outer, slot)?; // may this host say this to that guest, and still?
-    decapsulate::pull(skb, pair)?;
+    let (inner_at, now) = (outer::inner_at(underlay), skb::now());
+    skb.pull(receiver::read(inner_at))?;
+    let metadata = skb.metadata()?;
+    // May this host say this to that guest, and still?
+    let (pair, packet) = arrival::pair(skb, &metadata, &outer, inner_at, now, slot)?;
+    if way::is_by_device(&metadata, &outer, now)? {
+        return Ok(Verdict::ToDevice);
+    }
+    skb.unwrap(&receiver::delivery(pair.mac, packet.family), underlay, packet.family)?;
     Ok(Verdict::Redirect(Way::Tap(pair.tap)))
+}
+
+/// The outer header, if the frame is ours. A frame that cannot be read is the host's to judge.
+#[inline(always)]
+fn ours(skb: &Skb, underlay: Family) -> Option<Outer> {
+    if skb.is_tagged() || !skb.is_to_host() || skb.pull(outer::inner_at(underlay)).is_err() {
+        return None;
+    }
+    outer::ours(skb, maps::settings(), underlay)
 }

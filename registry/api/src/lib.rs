@@ -25,6 +25,9 @@ pub mod grpc {
     tonic::include_proto!("pairgate.v1");
 }
 
+/// Version of what agents, registry and operators say to each other: the `v1` of `pairgate.v1` and `/api/v1`.
+pub const PROTOCOL: u32 = 1;
+
 /// Where the registry listens unless told otherwise.
 pub const REGISTRY_PORT: u16 = 7443;
 /// Where agents listen for each other unless the host record says otherwise.

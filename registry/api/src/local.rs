@@ -30,6 +30,15 @@ pub struct AgentStatus {
     pub pairs: Vec<LocalPair>,
     /// Things remembered as dead: pair ids, old generations, removed hosts.
     pub tombstones: u64,
+    /// When this host's certificate ends; it is renewed by itself from half of its life on.
+    #[serde(default)]
+    pub certificate_expires_unix_ms: u64,
+    /// The certificate is in its last quarter: it should have been renewed long ago.
+    #[serde(default)]
+    pub certificate_overdue: bool,
+    /// Why the last try to renew it failed; none if none did since it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_why: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,7 +46,7 @@ pub struct LocalVm {
     pub id: Uuid,
     pub name: String,
     pub network: String,
-    pub address: IpAddr,
+    pub addresses: Vec<IpAddr>,
     pub generation: u32,
     pub tap: String,
     /// `guarded` when both programs are attached and the tap is up.

@@ -6,5 +6,5 @@ mod rig;
 mod stolen_host;
 
 pub use forge::{Forge, MARK, seal_ipv4};
-pub use rig::{DB1, DB2, PATIENCE, Rig, WEB1, carries_mark, vxlan};
+pub use rig::{DB1, DB1_6, DB2, DB2_6, PATIENCE, Rig, WEB1, WEB1_6, carries_mark, vxlan};
 pub use stolen_host::{Answer, StolenHost, StolenToken, StolenVm};

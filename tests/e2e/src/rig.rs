@@ -12,13 +12,16 @@ use pairgate_lab::{
 };
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 pub const WEB1: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
 pub const DB1: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 21);
 pub const DB2: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 22);
+pub const WEB1_6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x11);
+pub const DB1_6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x21);
+pub const DB2_6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x22);
 
 /// How long a thing may take that takes milliseconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -47,7 +50,8 @@ impl Rig {
     }
 
     /// Echo requests from a guest, one after the other.
-    pub fn ping(&self, from: &str, to: Ipv4Addr, count: u32, payload: usize) -> Result<Echoes> {
+    pub fn ping(&self, from: &str, to: impl Into<IpAddr>, count: u32, payload: usize) -> Result<Echoes> {
+        let to = to.into();
         Ok(self
             .lab
             .netns(from)
@@ -55,12 +59,13 @@ impl Rig {
     }
 
     /// Whether an echo is answered now.
-    pub fn answers(&self, from: &str, to: Ipv4Addr) -> Result<bool> {
+    pub fn answers(&self, from: &str, to: impl Into<IpAddr>) -> Result<bool> {
         Ok(self.ping(from, to, 1, 56)?.all())
     }
 
     /// Sends echoes until one is answered: the first packets of a pair are lost while it opens.
-    pub fn await_answer(&self, from: &str, to: Ipv4Addr) -> Result<()> {
+    pub fn await_answer(&self, from: &str, to: impl Into<IpAddr>) -> Result<()> {
+        let to = to.into();
         patience::until(PATIENCE, &format!("an answer to {from} from {to}"), || {
             Ok(self.answers(from, to)?.then_some(()))
         })
@@ -70,14 +75,12 @@ impl Rig {
     pub fn tcp(
         &self,
         from: &str,
-        to: (&str, Ipv4Addr),
+        to: (&str, impl Into<IpAddr>),
         len: usize,
         patience: Duration,
     ) -> Result<io::Result<usize>> {
-        let server = self
-            .lab
-            .netns(to.0)
-            .run(|| EchoServer::start(IpAddr::V4(to.1)))??;
+        let at = to.1.into();
+        let server = self.lab.netns(to.0).run(|| EchoServer::start(at))??;
         let address = server.address();
         self.lab.netns(from).run(|| exchange(address, len, patience))
     }

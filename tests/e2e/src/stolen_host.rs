@@ -105,7 +105,7 @@ impl StolenHost {
         Ok(StolenVm {
             id: Uuid::from_slice(&vm.id)?,
             network: Uuid::from_slice(&vm.network_id)?,
-            address: address(&vm.address)?,
+            address: address(&vm.addresses.first().context("a VM without address")?.address)?,
             generation: vm.generation,
             key: SecretKey::from_slice(&vm.secret_key)?,
         })

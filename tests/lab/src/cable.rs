@@ -1,6 +1,9 @@
 //! The cable between a guest's interface and its host's tap: both are taps, and what comes out of one goes into
 //! the other, one frame at a time with its virtio-net header, as a virtual machine monitor would do it.
 //!
+//! It announces at both ends that it takes big packets and unfinished checksums, unless told not to: they cross
+//! as they are, and whoever must have them finished does it. Each direction has a thread of its own.
+//!
 //! It waits for a tap that is not there yet and plugs itself in again when one was removed and made anew. A
 //! frame that the other side does not take is lost, as with any cable.
 
@@ -16,11 +19,13 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };
 use std::fs::File;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-/// Frames moved one way before the other way gets its turn.
-const TURN: usize = 64;
+/// Frames moved before it looks whether it should stop.
+const TURN: usize = 256;
 /// Looks at a tap that could not be attached at least this often, should the kernel's word about it be lost.
 const LOOK_AGAIN_MS: u16 = 500;
 
@@ -37,6 +42,8 @@ pub struct Cable {
     pub name: String,
     pub tap: End,
     pub guest: End,
+    /// Whether big packets and unfinished checksums cross.
+    pub offload: bool,
     /// Where it says whether it is plugged in at both ends: [`ATTACHED`] or [`WAITING`].
     pub report: Option<PathBuf>,
 }
@@ -68,10 +75,10 @@ pub fn run(cable: &Cable) -> Result<()> {
     let mut moved = Moved::default();
     loop {
         cable.report(WAITING)?;
-        let Some(guest) = cable.guest.plug_in(&signals)? else {
+        let Some(guest) = cable.guest.plug_in(&signals, cable.offload)? else {
             break;
         };
-        let Some(tap) = cable.tap.plug_in(&signals)? else {
+        let Some(tap) = cable.tap.plug_in(&signals, cable.offload)? else {
             break;
         };
         cable.report(ATTACHED)?;
@@ -112,11 +119,11 @@ impl Cable {
 
 impl End {
     /// Waits for the tap and attaches to it; nothing if a signal came first.
-    fn plug_in(&self, signals: &SignalFd) -> Result<Option<File>> {
+    fn plug_in(&self, signals: &SignalFd, offload: bool) -> Result<Option<File>> {
         // Asked for before the first look, so that no change is missed between a look and the wait for it.
         let changes = self.netns.run(link_changes)??;
         loop {
-            match tap::attach(&self.netns, &self.interface) {
+            match tap::attach(&self.netns, &self.interface, offload) {
                 Ok(file) => return Ok(Some(file)),
                 Err(Attach::Absent | Attach::Busy) => {}
                 Err(Attach::Failed(error)) => return Err(error),
@@ -156,45 +163,94 @@ struct Moved {
     refused: u64,
 }
 
+/// Frames that one direction has moved, and those that the other end did not take.
+#[derive(Debug, Default)]
+struct Way {
+    moved: u64,
+    refused: u64,
+}
+
+/// Both directions, until a signal comes or an end is gone.
 fn pump(guest: &File, tap: &File, signals: &SignalFd, moved: &mut Moved) -> Result<Stopped> {
-    let mut buffer = vec![0_u8; tap::LARGEST];
+    // Shutting this down ends whoever waits on its other end.
+    let (stop, stopped) = UnixStream::pair().context("cannot make a way to stop")?;
+    let (out, into, by_signal) = std::thread::scope(|scope| {
+        let direction = |from, to| {
+            let (stop, stopped) = (&stop, &stopped);
+            scope.spawn(move || {
+                let way = carry(from, to, stopped);
+                let _ = stop.shutdown(Shutdown::Both);
+                way
+            })
+        };
+        let (out, into) = (direction(guest, tap), direction(tap, guest));
+        let by_signal = wait_either(signals, &stopped);
+        let _ = stop.shutdown(Shutdown::Both);
+        (out.join(), into.join(), by_signal)
+    });
+    for way in [out, into].into_iter().enumerate() {
+        let (number, Ok(way)) = way else {
+            bail!("a direction of the cable panicked");
+        };
+        let way = way?;
+        *(if number == 0 {
+            &mut moved.from_guest
+        } else {
+            &mut moved.to_guest
+        }) += way.moved;
+        moved.refused += way.refused;
+    }
+    Ok(if by_signal? {
+        Stopped::BySignal
+    } else {
+        Stopped::Unplugged
+    })
+}
+
+/// Whether it was a signal that ended the wait.
+fn wait_either(signals: &SignalFd, stopped: &UnixStream) -> Result<bool> {
     loop {
         let mut waited = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(guest.as_fd(), PollFlags::POLLIN),
-            PollFd::new(tap.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
         ];
         wait(&mut waited, PollTimeout::NONE)?;
         if is_ready(&waited[0]) {
-            return Ok(Stopped::BySignal);
+            return Ok(true);
         }
-        let way_out = carry(guest, tap, &mut buffer, &mut moved.from_guest, &mut moved.refused);
-        let way_in = carry(tap, guest, &mut buffer, &mut moved.to_guest, &mut moved.refused);
-        if way_out.is_err() || way_in.is_err() {
-            return Ok(Stopped::Unplugged);
+        if is_ready(&waited[1]) {
+            return Ok(false);
         }
     }
 }
 
-/// An end is no longer there.
-struct Gone;
-
-/// Moves what waits at one end, but no more than a turn's worth.
-fn carry(from: &File, to: &File, buffer: &mut [u8], moved: &mut u64, refused: &mut u64) -> Result<(), Gone> {
-    for _ in 0..TURN {
-        let length = match nix::unistd::read(from, buffer) {
-            Ok(length) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(()),
-            Err(_) => return Err(Gone),
-        };
-        match nix::unistd::write(to, &buffer[..length]) {
-            Ok(_) => *moved += 1,
-            Err(Errno::EBADFD) => return Err(Gone),
-            // Set down, full, or a header that the kernel does not believe.
-            Err(_) => *refused += 1,
+/// Moves frames one way until it is stopped or an end is gone. All that waits is moved before it waits again.
+fn carry(from: &File, to: &File, stopped: &UnixStream) -> Result<Way> {
+    let mut way = Way::default();
+    let mut buffer = vec![0_u8; tap::LARGEST];
+    loop {
+        let mut waited = [
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
+            PollFd::new(from.as_fd(), PollFlags::POLLIN),
+        ];
+        wait(&mut waited, PollTimeout::NONE)?;
+        if is_ready(&waited[0]) {
+            return Ok(way);
+        }
+        for _ in 0..TURN {
+            let length = match nix::unistd::read(from, &mut buffer) {
+                Ok(length) => length,
+                Err(Errno::EAGAIN | Errno::EINTR) => break,
+                Err(_) => return Ok(way),
+            };
+            match nix::unistd::write(to, &buffer[..length]) {
+                Ok(_) => way.moved += 1,
+                Err(Errno::EBADFD) => return Ok(way),
+                // Set down, full, or a header that the kernel does not believe.
+                Err(_) => way.refused += 1,
+            }
         }
     }
-    Ok(())
 }
 
 fn wait(descriptors: &mut [PollFd<'_>], timeout: PollTimeout) -> Result<()> {

@@ -1,13 +1,17 @@
 //! The operator's CLI, called from inside the laboratory as an operator would call it.
 
 use crate::netns::Netns;
-use crate::plan::{Plan, RUN_ROOT};
+use crate::plan::{Plan, Prefix, RUN_ROOT};
 use crate::process;
 use crate::programs::Programs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -55,7 +59,7 @@ impl Cli {
     pub fn call(&self, arguments: &[&str]) -> Result<Answer> {
         let mut command = Command::new(self.programs.path("pairgate")?);
         command.args(arguments).envs(environment(&self.plan));
-        let netns = Netns::named(&self.plan.netns("reg"));
+        let netns = Netns::named(&self.plan.netns(&place(arguments)));
         let output = process::output_within(&netns, &mut command, LIMIT)?;
         Ok(Answer {
             code: output.status.code().unwrap_or(128),
@@ -112,6 +116,44 @@ fn environment(plan: &Plan) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// The namespace from which a call is made, by its short name: the registry's, save for `doctor --host h1`, which
+/// looks at the machine that it runs on.
+pub fn place(arguments: &[impl AsRef<str>]) -> String {
+    let mut words = arguments.iter().map(AsRef::as_ref);
+    let (mut host, mut doctor) = (None, false);
+    while let Some(word) = words.next() {
+        if word == "--host" {
+            host = words.next();
+        } else if let Some(name) = word.strip_prefix("--host=") {
+            host = Some(name);
+        } else {
+            doctor |= word == "doctor";
+        }
+    }
+    host.filter(|_| doctor).unwrap_or("reg").to_owned()
+}
+
+/// Becomes the CLI in the right namespace, as the script of [`write_script`] does. Only returns if it failed.
+pub fn become_it(prefix: &Prefix, cli: &Path, arguments: &[OsString]) -> Error {
+    let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
+    let netns = Netns::named(&format!("{}{}", prefix.as_str(), place(&words)));
+    let entered = File::open(netns.path())
+        .with_context(|| {
+            format!(
+                "the laboratory is not up, or has no such host: no namespace {}",
+                netns.name()
+            )
+        })
+        .and_then(|file| {
+            setns(&file, CloneFlags::CLONE_NEWNET)
+                .with_context(|| format!("cannot enter {}; are you root?", netns.name()))
+        });
+    if let Err(error) = entered {
+        return error;
+    }
+    Error::from(Command::new(cli).args(arguments).exec()).context(format!("cannot run {}", cli.display()))
+}
+
 /// Writes a script into the state folder that calls the CLI from anywhere.
 pub fn write_script(plan: &Plan, programs: &Programs) -> Result<()> {
     let mut text = String::from("#!/bin/sh\n# The operator's CLI inside this laboratory; needs root.\n");
@@ -121,8 +163,8 @@ pub fn write_script(plan: &Plan, programs: &Programs) -> Result<()> {
     let lab = quoted(&programs.path("pairgate-lab")?.display().to_string());
     let cli = quoted(&programs.path("pairgate")?.display().to_string());
     text.push_str(&format!(
-        "exec {lab} enter {} -- {cli} \"$@\"\n",
-        plan.netns("reg")
+        "exec {lab} cli --prefix {} {cli} -- \"$@\"\n",
+        plan.prefix.as_str()
     ));
     let path = plan.state_dir.join("pairgate");
     crate::record::replace(&path, text.as_bytes())?;
@@ -137,8 +179,23 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn a_path_with_quotes_stays_one_word_of_the_script() {
-        assert_eq!(super::quoted("a'b c"), r"'a'\''b c'");
+        assert_eq!(quoted("a'b c"), r"'a'\''b c'");
+    }
+
+    #[test]
+    fn a_doctor_is_sent_to_the_host_that_is_asked_about() {
+        for (arguments, expected) in [
+            (&["doctor", "--host", "h1"][..], "h1"),
+            (&["--host=h2", "doctor", "-o", "json"], "h2"),
+            (&["doctor"], "reg"),
+            (&["drops", "--host", "h1"], "reg"),
+            (&["doctor", "--host"], "reg"),
+        ] {
+            assert_eq!(place(arguments), expected, "{arguments:?}");
+        }
     }
 }

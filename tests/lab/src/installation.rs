@@ -3,9 +3,10 @@
 use crate::cli::Cli;
 use crate::netns::Netns;
 use crate::plan::{
-    GUEST_INTERFACE, GUESTS, Guest, Host, METRICS, NETWORK, NETWORK_PREFIX, PAIR, Plan, UPLINK,
+    GUEST_INTERFACE, GUESTS, Guest, Host, METRICS, NETWORK, NETWORK_PREFIXES, PAIR, Plan, UPLINK,
 };
 use crate::programs::Programs;
+use crate::settings::Ports;
 use crate::{cable, patience, process, record};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -33,6 +34,7 @@ impl Component {
     pub fn all(plan: &Plan) -> Vec<Self> {
         let agents = plan.hosts().map(Self::Agent);
         let cables = GUESTS.into_iter().map(Self::Cable);
+        let cables = cables.filter(|_| plan.settings.ports == Ports::Tap);
         std::iter::once(Self::Registry)
             .chain(agents)
             .chain(cables)
@@ -163,6 +165,9 @@ fn cable_command(guest: &Guest, plan: &Plan, programs: &Programs) -> Result<Comm
         &plan.netns(guest.name),
     ]);
     command.arg("--report").arg(report);
+    if !plan.settings.offload {
+        command.arg("--no-offload");
+    }
     Ok(command)
 }
 
@@ -204,45 +209,62 @@ pub fn await_registry(plan: &Plan) -> Result<()> {
 
 /// Makes the network, the host records, the guests with their placements, and the one pair, as an operator would.
 pub fn populate(plan: &Plan, cli: &Cli) -> Result<()> {
-    cli.done(&["network", "create", NETWORK, "--prefix", NETWORK_PREFIX])?;
+    let mut network = vec!["network", "create", NETWORK];
+    for prefix in NETWORK_PREFIXES {
+        network.extend(["--prefix", prefix]);
+    }
+    cli.done(&network)?;
     for host in plan.hosts() {
         cli.done(&[
             "host",
             "create",
             &host.name(),
             "--address",
-            &host.address().to_string(),
+            &host.recorded(plan.settings.underlay).to_string(),
         ])?;
     }
     for guest in GUESTS {
-        cli.done(&[
-            "vm",
-            "create",
-            guest.name,
-            "--address",
-            &guest.address.to_string(),
-        ])?;
+        create_vm(cli, &guest)?;
         cli.done(&["vm", "place", guest.name, &Host { number: guest.host }.name()])?;
     }
     cli.done(&["pair", "allow", PAIR.0, PAIR.1])?;
     Ok(())
 }
 
-/// The MAC that the registry has for a guest.
-pub fn registered_mac(cli: &Cli, guest: &Guest) -> Result<[u8; 6]> {
+fn create_vm(cli: &Cli, guest: &Guest) -> Result<()> {
+    let addresses = guest.addresses().map(|(address, _)| address.to_string());
+    let mut create = vec!["vm", "create", guest.name];
+    for address in &addresses {
+        create.extend(["--address", address]);
+    }
+    cli.done(&create).map(drop)
+}
+
+/// What the registry knows of a guest.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    pub id: String,
+    pub mac: [u8; 6],
+}
+
+/// Asks the registry about a guest.
+pub fn registered(cli: &Cli, guest: &Guest) -> Result<Registered> {
     #[derive(Deserialize)]
     struct Vm {
+        id: String,
         mac: String,
     }
     let vm: Vm = serde_json::from_value(cli.json(&["vm", "show", guest.name])?)
-        .with_context(|| format!("`vm show {}` says no MAC", guest.name))?;
+        .with_context(|| format!("`vm show {}` says no id and no MAC", guest.name))?;
     let parts: Option<Vec<u8>> = vm
         .mac
         .split(':')
         .map(|part| u8::from_str_radix(part, 16).ok())
         .collect();
     let mac = parts.and_then(|parts| <[u8; 6]>::try_from(parts).ok());
-    mac.with_context(|| format!("the registry says that {} has the MAC `{}`", guest.name, vm.mac))
+    let mac =
+        mac.with_context(|| format!("the registry says that {} has the MAC `{}`", guest.name, vm.mac))?;
+    Ok(Registered { id: vm.id, mac })
 }
 
 /// Waits until every host has applied what the registry wants now, and every cable is plugged in.
@@ -273,14 +295,20 @@ pub fn await_settled(plan: &Plan, cli: &Cli) -> Result<()> {
         let all_there = status.hosts.len() >= usize::from(plan.settings.hosts);
         Ok((all_there && status.hosts.iter().all(settled)).then_some(()))
     })?;
-    for guest in GUESTS {
-        let what = format!("the cable of {} is plugged in at both ends", guest.name);
-        patience::until(START, &what, || {
-            must_live(plan, &Component::Cable(guest))?;
-            Ok(cable::is_attached(&cable_report(plan, &guest)).then_some(()))
-        })?;
+    let cables = GUESTS.into_iter().filter(|_| plan.settings.ports == Ports::Tap);
+    for guest in cables {
+        await_cable(plan, &guest)?;
     }
     Ok(())
+}
+
+/// Waits until a guest's cable is plugged in at both ends.
+pub fn await_cable(plan: &Plan, guest: &Guest) -> Result<()> {
+    let what = format!("the cable of {} is plugged in at both ends", guest.name);
+    patience::until(START, &what, || {
+        must_live(plan, &Component::Cable(*guest))?;
+        Ok(cable::is_attached(&cable_report(plan, guest)).then_some(()))
+    })
 }
 
 /// An error with the last words of a process that should run and does not.

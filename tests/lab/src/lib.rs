@@ -8,11 +8,12 @@
 //!
 //! | wanted | where |
 //! |---|---|
-//! | names and addresses of everything | [`plan`] |
+//! | names and addresses of everything | [`plan`], [`settings`] |
 //! | bring it up, take it down, look at it | [`up`], [`down`], [`status`] |
 //! | a laboratory for the length of a test | [`guard::Lab`] |
 //! | only namespaces, links, taps | [`netns`], [`links`], [`tap`] |
 //! | packets to send and to count | [`probe`] |
+//! | what benchmarks compare with | [`rival`] |
 //!
 //! Errors are `anyhow`: a person reads them, no program tells them apart.
 
@@ -20,6 +21,7 @@ pub mod bpffs;
 pub mod cable;
 pub mod cli;
 pub mod down;
+pub mod ethtool;
 pub mod guard;
 pub mod installation;
 pub mod interrupt;
@@ -28,10 +30,13 @@ pub mod lock;
 pub mod netns;
 pub mod patience;
 pub mod plan;
+pub mod ports;
 pub mod probe;
 pub mod process;
 pub mod programs;
 pub mod record;
+pub mod rival;
+pub mod settings;
 pub mod status;
 pub mod stranger;
 pub mod tap;

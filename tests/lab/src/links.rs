@@ -5,7 +5,7 @@ use crate::netns::Netns;
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
 use netlink_packet_route::link::{BridgeStpState, LinkAttribute, LinkFlags, LinkMessage};
-use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 use std::future::Future;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -66,6 +66,37 @@ pub fn ensure_veth(near: (&Netns, &str), far: (&Netns, &str), mtu: u32) -> Resul
     .with_context(|| format!("cannot join {} and {} by a veth", near_ns.name(), far_ns.name()))
 }
 
+/// Makes a VXLAN device between two addresses, one network and nothing else on it: a network id and UDP port, the
+/// near and the far address. It learns nothing, since there is only one other end.
+pub fn ensure_vxlan(
+    netns: &Netns,
+    name: &str,
+    (id, port): (u32, u16),
+    (near, far): (IpAddr, IpAddr),
+    uplink: &str,
+) -> Result<()> {
+    with_handle(netns, async |handle| {
+        if index(&handle, name).await?.is_some() {
+            return Ok(());
+        }
+        let device = LinkVxlan::new(name, id)
+            .port(port)
+            .dev(known(&handle, uplink).await?);
+        let device = match (near, far) {
+            (IpAddr::V4(near), IpAddr::V4(far)) => device.local(near).remote(far).udp_csum(false),
+            (IpAddr::V6(near), IpAddr::V6(far)) => device
+                .local6(near)
+                .remote6(far)
+                .udp_zero_csum6_tx(true)
+                .udp_zero_csum6_rx(true),
+            (near, far) => bail!("{near} and {far} are of two families"),
+        };
+        let device = device.learning(false).build();
+        Ok(handle.link().add(device).execute().await?)
+    })
+    .with_context(|| format!("cannot make the VXLAN device {name} in {}", netns.name()))
+}
+
 /// Puts an interface on a bridge of the same namespace.
 pub fn join_bridge(netns: &Netns, name: &str, bridge: &str) -> Result<()> {
     with_handle(netns, async |handle| {
@@ -100,6 +131,14 @@ pub fn set_down(netns: &Netns, name: &str) -> Result<()> {
         change(&handle, name, LinkMessageBuilder::down).await
     })
     .with_context(|| format!("cannot set {name} down in {}", netns.name()))
+}
+
+/// Writes into an interface whose it is.
+pub fn set_alias(netns: &Netns, name: &str, alias: &str) -> Result<()> {
+    with_handle(netns, async |handle| {
+        change(&handle, name, |link| link.alias(alias)).await
+    })
+    .with_context(|| format!("cannot name the owner of {name} in {}", netns.name()))
 }
 
 /// Gives an interface an address.

@@ -2,20 +2,17 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use nix::sched::{CloneFlags, setns};
 use pairgate_lab::cable::{self, Cable, End};
 use pairgate_lab::guard::Lab;
 use pairgate_lab::netns::Netns;
 use pairgate_lab::plan::Prefix;
 use pairgate_lab::programs::Programs;
 use pairgate_lab::record::Wishes;
-use pairgate_lab::{up, watch};
+use pairgate_lab::{cli, up, watch};
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -40,12 +37,18 @@ enum Job {
         /// A file that says `attached` while both ends are plugged in.
         #[arg(long)]
         report: Option<PathBuf>,
+        /// Let only finished packets no larger than the MTU cross.
+        #[arg(long)]
+        no_offload: bool,
     },
-    /// Become another program inside a namespace.
-    Enter {
-        netns: String,
-        #[arg(last = true, required = true)]
-        command: Vec<OsString>,
+    /// Become the operator's CLI inside a laboratory.
+    Cli {
+        #[arg(long)]
+        prefix: String,
+        /// The CLI's program.
+        cli: PathBuf,
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
     },
     /// Bring a laboratory up and leave it, as `cargo xtask lab up` does.
     #[command(hide = true)]
@@ -92,6 +95,7 @@ fn run(job: Job) -> Result<()> {
             guest,
             guest_netns,
             report,
+            no_offload,
         } => cable::run(&Cable {
             name,
             tap: End {
@@ -102,19 +106,14 @@ fn run(job: Job) -> Result<()> {
                 netns: Netns::named(&guest_netns),
                 interface: guest,
             },
+            offload: !no_offload,
             report,
         }),
-        Job::Enter { netns, command } => {
-            let path = Netns::named(&netns).path();
-            let file = File::open(&path);
-            let file = file.with_context(|| format!("the laboratory is not up: no namespace {netns}"))?;
-            setns(&file, CloneFlags::CLONE_NEWNET)
-                .with_context(|| format!("cannot enter {netns}; are you root?"))?;
-            let (program, arguments) = command.split_first().context("no command given")?;
-            // Only comes back if it failed.
-            Err(Command::new(program).args(arguments).exec())
-                .with_context(|| format!("cannot run {}", program.display()))
-        }
+        Job::Cli {
+            prefix,
+            cli,
+            arguments,
+        } => Err(cli::become_it(&Prefix::new(&prefix)?, &cli, &arguments)),
         Job::Up { prefix, state_dir } => {
             let (prefix, programs) = (Prefix::new(&prefix)?, Programs::beside_this_one()?);
             let say = &mut |step: &str| println!("{step}");

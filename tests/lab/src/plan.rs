@@ -9,8 +9,10 @@
 //!                   ║ cable          ║ cable   ║ cable
 //!              pg-web1 eth0     pg-db1 eth0  pg-db2 eth0
 //!              10.77.0.11       10.77.0.21   10.77.0.22
+//!              fd77::11         fd77::21     fd77::22
 //! ```
 
+use crate::settings::{Settings, Underlay};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,10 +34,12 @@ pub const UNDERLAY_PREFIX_4: u8 = 24;
 pub const UNDERLAY_PREFIX_6: u8 = 64;
 /// The tenant network that exists from the start.
 pub const NETWORK: &str = "default";
-/// Its prefix.
-pub const NETWORK_PREFIX: &str = "10.77.0.0/24";
-/// Prefix length of the guests' addresses.
+/// Its prefixes.
+pub const NETWORK_PREFIXES: [&str; 2] = ["10.77.0.0/24", "fd77::/64"];
+/// Prefix length of the guests' IPv4 addresses.
 pub const GUEST_PREFIX: u8 = 24;
+/// Prefix length of the guests' IPv6 addresses.
+pub const GUEST_PREFIX_6: u8 = 64;
 /// Where the registry listens.
 pub const REGISTRY_PORT: u16 = 7443;
 /// Where an agent shows its metrics, on its own host.
@@ -105,31 +109,12 @@ impl From<Prefix> for String {
     }
 }
 
-/// What may differ between laboratories. Settings not given keep what the programs choose.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    pub hosts: u8,
-    pub token_life_secs: Option<u64>,
-    pub lease_secs: Option<u64>,
-    pub idle_secs: Option<u64>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            hosts: 2,
-            token_life_secs: None,
-            lease_secs: None,
-            idle_secs: None,
-        }
-    }
-}
-
 /// A guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guest {
     pub name: &'static str,
     pub address: Ipv4Addr,
+    pub address_6: Ipv6Addr,
     /// Number of the host on which it is placed at the start.
     pub host: u8,
 }
@@ -139,16 +124,19 @@ pub const GUESTS: [Guest; 3] = [
     Guest {
         name: "web1",
         address: Ipv4Addr::new(10, 77, 0, 11),
+        address_6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x11),
         host: 1,
     },
     Guest {
         name: "db1",
         address: Ipv4Addr::new(10, 77, 0, 21),
+        address_6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x21),
         host: 2,
     },
     Guest {
         name: "db2",
         address: Ipv4Addr::new(10, 77, 0, 22),
+        address_6: Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x22),
         host: 2,
     },
 ];
@@ -157,6 +145,14 @@ pub const GUESTS: [Guest; 3] = [
 pub const PAIR: (&str, &str) = ("web1", "db1");
 
 impl Guest {
+    /// Its addresses, each with the length of its prefix.
+    pub fn addresses(&self) -> [(IpAddr, u8); 2] {
+        [
+            (self.address.into(), GUEST_PREFIX),
+            (self.address_6.into(), GUEST_PREFIX_6),
+        ]
+    }
+
     /// The interface through which its host sees it; every name here fits into 15 bytes.
     pub fn tap(&self) -> String {
         format!("tap-{}", self.name)
@@ -180,6 +176,14 @@ impl Host {
 
     pub fn address_6(self) -> Ipv6Addr {
         underlay_6(self.number)
+    }
+
+    /// The address that its record carries.
+    pub fn recorded(self, underlay: Underlay) -> IpAddr {
+        match underlay {
+            Underlay::V4 => self.address().into(),
+            Underlay::V6 => self.address_6().into(),
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a laboratory remembers of itself on disk. All of it is written before what it speaks of is made, so that
 //! a crash leaves nothing that [`crate::down`] cannot find.
 
-use crate::plan::{Plan, Prefix, Settings, run_dir};
+use crate::plan::{Plan, Prefix, run_dir};
 use crate::process;
+pub use crate::settings::Wishes;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -148,51 +149,6 @@ pub fn processes(state_dir: &Path) -> Vec<process::Record> {
     found
 }
 
-/// What a caller wants set; what is left open stays as it is, or as programs choose.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Wishes {
-    pub hosts: Option<u8>,
-    pub token_life_secs: Option<u64>,
-    pub lease_secs: Option<u64>,
-    pub idle_secs: Option<u64>,
-}
-
-impl Wishes {
-    /// Settings for a new laboratory, or those of the one that is there, if the wishes agree with it.
-    pub fn settle(&self, there: Option<&Settings>) -> Result<Settings> {
-        let Some(there) = there else {
-            let hosts = self.hosts.unwrap_or(Settings::default().hosts);
-            return Ok(Settings {
-                hosts,
-                token_life_secs: self.token_life_secs,
-                lease_secs: self.lease_secs,
-                idle_secs: self.idle_secs,
-            });
-        };
-        let same = self.hosts.is_none_or(|hosts| hosts == there.hosts)
-            && (self.token_life_secs.is_none() || self.token_life_secs == there.token_life_secs)
-            && (self.lease_secs.is_none() || self.lease_secs == there.lease_secs)
-            && (self.idle_secs.is_none() || self.idle_secs == there.idle_secs);
-        if !same {
-            let Settings {
-                hosts,
-                token_life_secs,
-                lease_secs,
-                idle_secs,
-            } = there;
-            let spelled = |secs: &Option<u64>| secs.map_or("default".to_owned(), |secs| secs.to_string());
-            bail!(
-                "the laboratory is up with other settings (--hosts {hosts}, token life {}, lease {}, idle \
-                 {}): take it down first",
-                spelled(token_life_secs),
-                spelled(lease_secs),
-                spelled(idle_secs)
-            );
-        }
-        Ok(there.clone())
-    }
-}
-
 /// Writes a file so that it is seen whole or not at all.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> Result<()> {
     let mut partial = path.as_os_str().to_owned();
@@ -229,26 +185,5 @@ mod tests {
         assert!(!state.join("h1/deep").exists() && !state.join("h2").exists());
         remove_state(&state, false).unwrap();
         assert!(!state.exists());
-    }
-
-    #[test]
-    fn settings_of_a_laboratory_that_is_up_are_kept_and_others_refused() {
-        let there = Settings {
-            hosts: 3,
-            token_life_secs: Some(5),
-            lease_secs: None,
-            idle_secs: None,
-        };
-        assert_eq!(Wishes::default().settle(Some(&there)).unwrap(), there);
-        let same = Wishes {
-            hosts: Some(3),
-            ..Wishes::default()
-        };
-        assert_eq!(same.settle(Some(&there)).unwrap(), there);
-        let other = Wishes {
-            lease_secs: Some(9),
-            ..Wishes::default()
-        };
-        assert!(other.settle(Some(&there)).is_err());
     }
 }

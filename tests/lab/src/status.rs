@@ -4,6 +4,7 @@ use crate::installation::Component;
 use crate::netns::Netns;
 use crate::plan::{GUEST_INTERFACE, GUEST_PREFIX, GUESTS, Host, NETWORK, Plan, UPLINK};
 use crate::record::{self, Memory};
+use crate::settings::Settings;
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt::Write;
@@ -19,6 +20,8 @@ pub struct Status {
     pub hosts: Vec<HostStatus>,
     pub vms: Vec<VmStatus>,
     pub registry: Option<RegistryStatus>,
+    /// How it was brought up.
+    pub settings: Option<Settings>,
     pub state_dir: PathBuf,
 }
 
@@ -36,6 +39,8 @@ pub struct HostStatus {
     pub name: String,
     pub netns: String,
     pub uplink: String,
+    /// The one that its record carries.
+    pub address: IpAddr,
     pub addresses: Vec<IpAddr>,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
@@ -50,6 +55,8 @@ pub struct VmStatus {
     pub interface: String,
     pub address: IpAddr,
     pub prefix: u8,
+    /// All of them, as `address/prefix`.
+    pub addresses: Vec<String>,
     /// Where it was placed at the start, and the tap there.
     pub host: String,
     pub tap: String,
@@ -76,6 +83,7 @@ impl Status {
                 hosts,
                 vms,
                 registry: None,
+                settings: None,
                 state_dir,
             });
         };
@@ -103,6 +111,11 @@ impl Status {
             interface: GUEST_INTERFACE.to_owned(),
             address: guest.address.into(),
             prefix: GUEST_PREFIX,
+            addresses: guest
+                .addresses()
+                .iter()
+                .map(|(address, prefix)| format!("{address}/{prefix}"))
+                .collect(),
             host: Host { number: guest.host }.name(),
             tap: guest.tap(),
         });
@@ -112,6 +125,7 @@ impl Status {
             hosts,
             vms: vms.collect(),
             registry: Some(registry),
+            settings: Some(plan.settings),
             state_dir,
         })
     }
@@ -121,6 +135,9 @@ impl Status {
         let mut text = String::new();
         let state = if self.up { "up" } else { "not up" };
         let _ = writeln!(text, "laboratory  {state}, state in {}", self.state_dir.display());
+        if let Some(settings) = &self.settings {
+            let _ = writeln!(text, "settings    {settings}");
+        }
         for host in &self.hosts {
             let addresses: Vec<_> = host.addresses.iter().map(ToString::to_string).collect();
             let _ = writeln!(
@@ -132,7 +149,7 @@ impl Status {
             );
         }
         for vm in &self.vms {
-            let at = format!("{}/{}", vm.address, vm.prefix);
+            let at = vm.addresses.join(" ");
             let _ = writeln!(
                 text,
                 "vm          {:<8} {:<12} {at} on {}",
@@ -185,6 +202,7 @@ fn host_status(plan: &Plan, host: Host) -> HostStatus {
     HostStatus {
         netns: plan.netns(&name),
         uplink: UPLINK.to_owned(),
+        address: host.recorded(plan.settings.underlay),
         addresses: vec![host.address().into(), host.address_6().into()],
         state_dir: plan.host_dir(&name),
         run_dir: plan.run_dir().join(&name),

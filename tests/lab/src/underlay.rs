@@ -1,11 +1,9 @@
-//! Namespaces, the bridge between them, and the guests' interfaces.
+//! Namespaces, and the bridge between them.
 
 use crate::netns::Netns;
-use crate::plan::{
-    BRIDGE, GUEST_INTERFACE, GUEST_MTU, GUEST_PREFIX, Guest, Plan, UNDERLAY_MTU, UNDERLAY_PREFIX_4,
-    UNDERLAY_PREFIX_6, UPLINK,
-};
-use crate::{links, tap};
+use crate::plan::{BRIDGE, Plan, UNDERLAY_MTU, UNDERLAY_PREFIX_4, UNDERLAY_PREFIX_6, UPLINK};
+use crate::settings::Uplink;
+use crate::{ethtool, links};
 use anyhow::Result;
 use std::net::IpAddr;
 
@@ -20,8 +18,9 @@ pub fn ensure(plan: &Plan) -> Result<()> {
         netns.sysctl("ipv6/conf/default/accept_dad", "0")?;
     }
     let net = Netns::named(&plan.netns("net"));
-    // A wire speaks for nobody, and guests have IPv4 alone so far.
-    silence_ipv6(&net)?;
+    // A wire speaks for nobody.
+    net.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
+    net.sysctl("ipv6/conf/default/disable_ipv6", "1")?;
     links::ensure_bridge(&net, BRIDGE, UNDERLAY_MTU)?;
     let registry = [plan.registry_address(), plan.registry_address_6()];
     ensure_port(plan, &net, "reg", &registry)?;
@@ -32,6 +31,9 @@ pub fn ensure(plan: &Plan) -> Result<()> {
             &host.name(),
             &[host.address().into(), host.address_6().into()],
         )?;
+        if plan.settings.uplink == Uplink::Napi {
+            ethtool::like_a_card(&Netns::named(&plan.netns(&host.name())), UPLINK)?;
+        }
     }
     Ok(())
 }
@@ -51,18 +53,4 @@ pub(crate) fn ensure_port(plan: &Plan, net: &Netns, short: &str, addresses: &[Ip
         links::ensure_address(&netns, UPLINK, address, prefix)?;
     }
     Ok(())
-}
-
-/// Makes a guest's interface with the MAC that the registry has for it.
-pub fn ensure_guest(plan: &Plan, guest: &Guest, mac: [u8; 6]) -> Result<()> {
-    let netns = Netns::named(&plan.netns(guest.name));
-    silence_ipv6(&netns)?;
-    tap::ensure(&netns, GUEST_INTERFACE)?;
-    links::set_up(&netns, GUEST_INTERFACE, Some(mac), Some(GUEST_MTU))?;
-    links::ensure_address(&netns, GUEST_INTERFACE, guest.address.into(), GUEST_PREFIX)
-}
-
-fn silence_ipv6(netns: &Netns) -> Result<()> {
-    netns.sysctl("ipv6/conf/all/disable_ipv6", "1")?;
-    netns.sysctl("ipv6/conf/default/disable_ipv6", "1")
 }

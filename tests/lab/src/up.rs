@@ -7,7 +7,8 @@ use crate::netns::{self, Netns};
 use crate::plan::{GUEST_INTERFACE, GUESTS, Plan, Prefix};
 use crate::programs::Programs;
 use crate::record::{self, Memory, Wishes};
-use crate::{bpffs, down, links, underlay};
+use crate::settings::TAKE_DOWN;
+use crate::{bpffs, down, links, ports, underlay};
 use anyhow::{Result, bail, ensure};
 use std::path::Path;
 use std::time::Duration;
@@ -79,7 +80,7 @@ pub(crate) fn up_locked(
     for guest in GUESTS {
         let netns = Netns::named(&plan.netns(guest.name));
         if !populated || !links::exists(&netns, GUEST_INTERFACE)? {
-            underlay::ensure_guest(&plan, &guest, installation::registered_mac(&cli, &guest)?)?;
+            ports::ensure(&plan, &guest, &installation::registered(&cli, &guest)?)?;
         }
     }
     for component in Component::all(&plan) {
@@ -107,7 +108,7 @@ fn refuse_foreign(prefix: &Prefix, state_dir: &Path) -> Result<()> {
     match record::owner(prefix) {
         Some(owner) if owner != state_dir && record::is_marked(&owner) => {
             bail!(
-                "the laboratory {} belongs to {}; take it down first",
+                "the laboratory {} belongs to {}; take it down first, in that checkout: {TAKE_DOWN}",
                 prefix.stem(),
                 owner.display()
             )

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use pairgate_lab::netns::Netns;
-use pairgate_lab::plan::{Plan, Prefix, Settings};
+use pairgate_lab::plan::{Plan, Prefix};
 use pairgate_lab::process::{self, Record};
+use pairgate_lab::settings::Settings;
 use pairgate_lab::stranger::Stranger;
 use pairgate_lab::{cable, down, is_root, links, patience, probe, record, tap, underlay};
 use std::net::{IpAddr, Ipv4Addr};

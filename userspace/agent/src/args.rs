@@ -1,55 +1,110 @@
-//! The command line.
+//! The command line. What a flag does not say the environment may, and then the file ([`crate::config`]).
 
+use crate::adopt::TapPattern;
 use clap::{Args, Parser, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
 
 /// Pairgate's agent: one per host. Attaches the eBPF programs, requests and verifies tokens, writes the maps.
 #[derive(Debug, Parser)]
-#[command(name = "pairgate-agent", version)]
+#[command(name = "pairgate-agent", version = VERSION.as_str())]
 pub struct Arguments {
     #[command(subcommand)]
     pub verb: Verb,
 }
 
+/// Of the program, and of the contracts that must be the same on both sides.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{} (protocol {}, maps {})",
+        env!("CARGO_PKG_VERSION"),
+        pairgate_api::PROTOCOL,
+        pairgate_abi::ABI_VERSION
+    )
+});
+
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Serve this host until stopped; what is in the kernel stays and runs to its deadlines.
     Run(RunArguments),
+    /// Take everything that an agent left in the kernel away: taps, programs, maps, the VXLAN device.
+    ///
+    /// Refused while an agent runs. Taps made by other hands stay, and stay shut, unless --all is given.
+    Cleanup(CleanupArguments),
+}
+
+/// Every setting may also stand in the file, under the same name with `_` for `-`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunArguments {
+    /// Settings in TOML; what is given here or in the environment counts more.
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_AGENT_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Name of this host's record in the registry.
+    #[arg(long, value_name = "NAME", env = "PAIRGATE_HOST")]
+    pub host: Option<String>,
+    /// Where the registry is.
+    #[arg(long, value_name = "HOST:PORT", env = "PAIRGATE_REGISTRY")]
+    pub registry: Option<String>,
+    /// Interface that carries this host's underlay address.
+    #[arg(long, value_name = "INTERFACE", env = "PAIRGATE_UPLINK")]
+    pub uplink: Option<String>,
+    /// Certificate, key and lock of this host; made if missing [default: /var/lib/pairgate/agent].
+    #[arg(long, value_name = "DIR", env = "PAIRGATE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The agent's socket; made if missing [default: /run/pairgate].
+    #[arg(long, value_name = "DIR", env = "PAIRGATE_RUN_DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Pinned maps and links, on a BPF file system; made if missing [default: /sys/fs/bpf/pairgate].
+    #[arg(long, value_name = "DIR", env = "PAIRGATE_PIN_DIR")]
+    pub pin_dir: Option<PathBuf>,
+    /// CA certificate of the installation; needed to enrol.
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_AUTHORITY")]
+    pub authority: Option<PathBuf>,
+    /// Zero certificate; needed to enrol.
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_ZERO_CERT")]
+    pub zero_cert: Option<PathBuf>,
+    /// Key of the zero certificate; needed to enrol.
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_ZERO_KEY")]
+    pub zero_key: Option<PathBuf>,
+    /// Where to serve /metrics [default: 127.0.0.1:9464].
+    #[arg(long, value_name = "IP:PORT", env = "PAIRGATE_METRICS")]
+    pub metrics: Option<SocketAddr>,
+    /// Seconds after which a pair without packets is removed [default: 300].
+    #[arg(long, value_name = "SECS", env = "PAIRGATE_IDLE", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle: Option<u64>,
+    /// Taps made by other hands that belong to this agent, by name; one `*` may stand for any end. They are shut
+    /// as soon as they appear, and open for the VM whose tap has that name.
+    #[arg(long, value_name = "PATTERN", env = "PAIRGATE_TAPS", value_delimiter = ',')]
+    pub taps: Vec<TapPattern>,
 }
 
 #[derive(Clone, Debug, Args)]
-pub struct RunArguments {
-    /// Name of this host's record in the registry.
-    #[arg(long, value_name = "NAME")]
-    pub host: String,
-    /// Where the registry is.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub registry: String,
-    /// Interface that carries this host's underlay address.
-    #[arg(long, value_name = "INTERFACE")]
-    pub uplink: String,
-    /// Certificate, key and lock of this host; made if missing.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/pairgate/agent")]
+pub struct CleanupArguments {
+    /// The stopped agent's own.
+    #[arg(long, value_name = "DIR", default_value = crate::config::STATE_DIR)]
     pub state_dir: PathBuf,
-    /// The agent's socket; made if missing.
-    #[arg(long, value_name = "DIR", default_value = "/run/pairgate")]
-    pub run_dir: PathBuf,
-    /// Pinned maps and links, on a BPF file system; made if missing.
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/pairgate")]
+    /// The stopped agent's own.
+    #[arg(long, value_name = "DIR", default_value = crate::config::PIN_DIR)]
     pub pin_dir: PathBuf,
-    /// CA certificate of the installation; needed to enrol.
-    #[arg(long, value_name = "FILE")]
-    pub authority: Option<PathBuf>,
-    /// Zero certificate; needed to enrol.
-    #[arg(long, value_name = "FILE", requires = "zero_key")]
-    pub zero_cert: Option<PathBuf>,
-    /// Key of the zero certificate; needed to enrol.
-    #[arg(long, value_name = "FILE", requires = "zero_cert")]
-    pub zero_key: Option<PathBuf>,
-    /// Where to serve /metrics.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9464")]
-    pub metrics: SocketAddr,
-    /// Seconds after which a pair without packets is removed.
-    #[arg(long, value_name = "SECS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub idle: u64,
+    /// Also open what the programs still shut: taps made by other hands become ordinary interfaces.
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_names_both_contracts() {
+        let text = Arguments::try_parse_from(["pairgate-agent", "--version"])
+            .unwrap_err()
+            .to_string();
+        let abi = pairgate_abi::ABI_VERSION;
+        assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        assert!(text.contains(&format!("maps {abi}")), "{text}");
+        assert!(
+            text.contains(&format!("protocol {}", pairgate_api::PROTOCOL)),
+            "{text}"
+        );
+    }
 }

@@ -4,7 +4,11 @@
 //! dies in between asks again with the same key and gets the same certificate. `host.pem` is written last:
 //! where it exists everything else does.
 
-use crate::answer;
+use crate::{
+    answer,
+    certificate::{Life, Stage},
+    renew::wall_unix_ms,
+};
 use pairgate_api::{
     grpc::{EnrolRequest, EnrolResponse, registry_client::RegistryClient},
     routes::Role,
@@ -48,7 +52,7 @@ pub struct Enrolled {
 }
 
 /// What a zero certificate needs besides itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZeroFiles {
     pub authority: PathBuf,
     pub certificate: PathBuf,
@@ -82,7 +86,8 @@ pub enum EnrolError {
     },
 }
 
-/// The identity in the state directory; if there is none yet, a new one from the registry.
+/// The identity in the state directory; if there is none yet, or it has run out while this host was away, a
+/// new one from the registry.
 pub async fn identity(
     state_dir: &Path,
     host: &str,
@@ -92,12 +97,18 @@ pub async fn identity(
     if !state_dir.join("host.pem").exists() {
         let zero = zero.ok_or_else(|| EnrolError::NoZero(state_dir.to_owned()))?;
         enrol(state_dir, host, registry, &zero).await?;
+    } else if has_run_out(&load(state_dir)?) {
+        match zero {
+            Some(zero) => {
+                tracing::warn!("this host's certificate has run out; it enrols again with the key that it has");
+                enrol(state_dir, host, registry, &zero).await?;
+            }
+            None => tracing::error!(
+                "this host's certificate has run out and nobody will take it; give a zero certificate to enrol again"
+            ),
+        }
     }
-    let credentials = Credentials::load(
-        &state_dir.join("ca.pem"),
-        &state_dir.join("host.pem"),
-        &state_dir.join("host.key"),
-    )?;
+    let credentials = load(state_dir)?;
     let path = state_dir.join("host.json");
     let text = fs::read(&path).map_err(file(&path))?;
     let record: HostRecord = serde_json::from_slice(&text).map_err(|error| EnrolError::Content {
@@ -115,6 +126,29 @@ pub async fn identity(
     Ok(Enrolled { credentials, record })
 }
 
+fn load(state_dir: &Path) -> Result<Credentials, CredentialError> {
+    let at = |name| state_dir.join(name);
+    Credentials::load(&at("ca.pem"), &at("host.pem"), &at("host.key"))
+}
+
+/// By this host's own clock: no other is there before the registry has answered.
+fn has_run_out(credentials: &Credentials) -> bool {
+    let facts = credentials.certificate();
+    Life::of(facts.not_before, facts.not_after).stage(wall_unix_ms()) == Stage::Ended
+}
+
+/// A request for another certificate for the key that this host has.
+pub fn signing_request(state_dir: &Path) -> Result<Vec<u8>, EnrolError> {
+    let (key, _) = own_key(&state_dir.join("host.key"))?;
+    let request = rcgen::CertificateParams::default().serialize_request(&key)?;
+    Ok(request.der().to_vec())
+}
+
+/// Keeps a newer certificate for the next start.
+pub fn write_certificate(state_dir: &Path, pem: &str) -> Result<(), EnrolError> {
+    write_private(&state_dir.join("host.pem"), pem.as_bytes())
+}
+
 async fn enrol(state_dir: &Path, host: &str, registry: &str, zero: &ZeroFiles) -> Result<(), EnrolError> {
     let zero = Credentials::load(&zero.authority, &zero.certificate, &zero.key)?;
     let installation = zero.identity().installation;
@@ -124,12 +158,11 @@ async fn enrol(state_dir: &Path, host: &str, registry: &str, zero: &ZeroFiles) -
         installation: Some(installation),
     };
     let mut client = RegistryClient::new(channel(registry, client_config(&zero)?, expect));
-    let (key, key_pem) = own_key(&state_dir.join("host.key"))?;
-    let request = rcgen::CertificateParams::default().serialize_request(&key)?;
     let request = EnrolRequest {
         host: host.to_owned(),
-        signing_request: request.der().to_vec(),
+        signing_request: signing_request(state_dir)?,
     };
+    let (_, key_pem) = own_key(&state_dir.join("host.key"))?;
     let answer = loop {
         match client.enrol(request.clone()).await {
             Ok(answer) => break answer.into_inner(),

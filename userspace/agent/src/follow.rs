@@ -4,7 +4,7 @@
 //! have lost. When the registry is gone the kernel goes on by what it has: every pair runs to its deadline,
 //! all of them to the lease, and nothing new opens.
 
-use crate::{answer, goal::Goal, keeper::KeeperHandle};
+use crate::{answer, goal::Goal, keeper::KeeperHandle, registry_link::RegistryLink};
 use pairgate_api::grpc::{self, registry_client::RegistryClient, report};
 use rand::Rng;
 use std::{sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
+use tonic::{Status, Streaming};
 use uuid::Uuid;
 
 /// First pause after a connection is lost, and the longest one.
@@ -32,13 +32,17 @@ pub const LARGEST_STATE: usize = 64 * 1024 * 1024;
 pub struct Followed {
     /// Whether a goal state has come by the connection that is open now.
     pub connected: watch::Sender<bool>,
+    /// Of the newest goal state that came, in force or not.
+    pub revision: watch::Sender<u64>,
     /// A connection has begun.
     pub reconnected: Arc<Notify>,
+    /// This host has a new certificate: the stream is to move to a connection that shows it.
+    pub renewed: Arc<Notify>,
 }
 
 /// Follows until `stop`.
 pub async fn run(
-    registry: Channel,
+    registry: RegistryLink,
     boot_id: Uuid,
     keeper: KeeperHandle,
     mut receipts: mpsc::Receiver<grpc::Receipt>,
@@ -81,13 +85,13 @@ enum Lost {
     Stopping,
 }
 
-async fn follow(
-    registry: &mut RegistryClient<Channel>,
-    boot_id: Uuid,
-    keeper: &KeeperHandle,
-    receipts: &mut mpsc::Receiver<grpc::Receipt>,
-    followed: &Followed,
-) -> Lost {
+/// A stream that the registry has taken up.
+struct Conversation {
+    reports: mpsc::Sender<grpc::Report>,
+    states: Streaming<grpc::GoalState>,
+}
+
+async fn begin(registry: &mut RegistryClient<RegistryLink>, boot_id: Uuid) -> Result<Conversation, Lost> {
     let (reports, outgoing) = mpsc::channel(REPORTS);
     let hello = report::Report::Hello(grpc::Hello {
         boot_id: boot_id.into_bytes().to_vec(),
@@ -96,18 +100,29 @@ async fn follow(
     // The channel is new and has room.
     let _ = reports.try_send(grpc::Report { report: Some(hello) });
     let opened = timeout(OPEN_LIMIT, registry.follow(ReceiverStream::new(outgoing))).await;
-    let mut states = match opened {
-        Ok(Ok(answer)) => answer.into_inner(),
-        Ok(Err(status)) => return status.into(),
-        Err(_) => return Lost::Slow,
+    let states = opened.map_err(|_| Lost::Slow)??.into_inner();
+    Ok(Conversation { reports, states })
+}
+
+async fn follow(
+    registry: &mut RegistryClient<RegistryLink>,
+    boot_id: Uuid,
+    keeper: &KeeperHandle,
+    receipts: &mut mpsc::Receiver<grpc::Receipt>,
+    followed: &Followed,
+) -> Lost {
+    let mut now = match begin(registry, boot_id).await {
+        Ok(begun) => begun,
+        Err(lost) => return lost,
     };
     // Receipts made while nobody followed: the state that comes now brings its own.
     while receipts.try_recv().is_ok() {}
     followed.reconnected.notify_one();
     loop {
         tokio::select! {
-            state = states.message() => match state {
+            state = now.states.message() => match state {
                 Ok(Some(state)) => {
+                    followed.revision.send_replace(state.revision);
                     if !followed.connected.send_replace(true) {
                         tracing::info!(revision = state.revision, "following the registry");
                     }
@@ -121,10 +136,15 @@ async fn follow(
             receipt = receipts.recv() => {
                 let Some(receipt) = receipt else { return Lost::Stopping };
                 let report = grpc::Report { report: Some(report::Report::Receipt(receipt)) };
-                if reports.send(report).await.is_err() {
+                if now.reports.send(report).await.is_err() {
                     return Lost::Closed;
                 }
             }
+            () = followed.renewed.notified() => match begin(registry, boot_id).await {
+                // The registry ends the older stream when it takes up the newer one.
+                Ok(begun) => now = begun,
+                Err(why) => tracing::warn!(%why, "goal states keep coming by the connection of the old certificate"),
+            },
         }
     }
 }

@@ -6,10 +6,11 @@
 
 use crate::tap_name::TapName;
 use pairgate_api::grpc;
+use pairgate_abi::OWN_ADDRESSES;
 use pairgate_token::{SecretKey, address_from_bytes};
 use std::{
     collections::{HashMap, HashSet},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
 };
 use uuid::Uuid;
 use zeroize::Zeroize;
@@ -33,14 +34,28 @@ pub struct Guest {
     pub network: Uuid,
     pub network_name: String,
     pub mac: [u8; 6],
-    pub address: Ipv4Addr,
-    pub prefix: u8,
+    /// One to eight, each once.
+    pub addresses: Vec<OwnAddress>,
     /// Of the guest's interface.
     pub mtu: u16,
     pub generation: u32,
     /// Of this generation; prints as nothing and is overwritten when dropped.
     pub key: SecretKey,
     pub tap: TapName,
+}
+
+/// An address that belongs to a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnAddress {
+    pub address: IpAddr,
+    /// Length of the network's prefix around it, in bits of its family.
+    pub prefix: u8,
+}
+
+impl Guest {
+    pub fn owns(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|own| own.address == address)
+    }
 }
 
 /// A VM in the message that was not understood.
@@ -92,8 +107,8 @@ pub enum GoalError {
 pub enum GuestError {
     #[error("its {0} cannot be read")]
     Field(&'static str),
-    #[error("its address is IPv6, which this agent does not carry yet")]
-    Ipv6,
+    #[error("it has {0} addresses, not 1 to {OWN_ADDRESSES}")]
+    Addresses(usize),
 }
 
 impl Goal {
@@ -145,11 +160,6 @@ impl Goal {
 impl Guest {
     fn read(vm: &grpc::Vm) -> Result<Self, GuestError> {
         use GuestError::Field;
-        let address = <[u8; 16]>::try_from(&vm.address[..]).map_err(|_| Field("address"))?;
-        let IpAddr::V4(address) = address_from_bytes(address) else {
-            return Err(GuestError::Ipv6);
-        };
-        let prefix = u8::try_from(vm.prefix).ok().filter(|prefix| *prefix <= 32);
         let mtu = u16::try_from(vm.mtu).ok().filter(|mtu| *mtu >= SMALLEST_MTU);
         let generation = Some(vm.generation).filter(|generation| *generation != 0);
         let mac = <[u8; 6]>::try_from(&vm.mac[..]).map_err(|_| Field("MAC address"))?;
@@ -162,14 +172,44 @@ impl Guest {
             mac: Some(mac)
                 .filter(|mac| mac[0] & 1 == 0 && *mac != [0; 6])
                 .ok_or(Field("MAC address"))?,
-            address,
-            prefix: prefix.ok_or(Field("prefix"))?,
+            addresses: read_addresses(&vm.addresses)?,
             mtu: mtu.ok_or(Field("MTU"))?,
             generation: generation.ok_or(Field("generation"))?,
             key: SecretKey::from_slice(&vm.secret_key).map_err(|_| Field("secret key"))?,
             tap: TapName::new(&vm.tap).ok_or(Field("interface name"))?,
         })
     }
+}
+
+fn read_addresses(list: &[grpc::Address]) -> Result<Vec<OwnAddress>, GuestError> {
+    if list.is_empty() || list.len() > OWN_ADDRESSES {
+        return Err(GuestError::Addresses(list.len()));
+    }
+    let mut addresses: Vec<OwnAddress> = Vec::with_capacity(list.len());
+    for one in list {
+        let address = read_address(one)?;
+        // Twice the same would only hide that another was meant.
+        if addresses.iter().any(|known| known.address == address.address) {
+            return Err(GuestError::Field("address"));
+        }
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
+fn read_address(one: &grpc::Address) -> Result<OwnAddress, GuestError> {
+    let bytes = <[u8; 16]>::try_from(&one.address[..]).map_err(|_| GuestError::Field("address"))?;
+    let address = address_from_bytes(bytes);
+    // Nobody is reached under these, and the programs drop what claims to come from them.
+    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        return Err(GuestError::Field("address"));
+    }
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = u8::try_from(one.prefix).ok().filter(|prefix| *prefix <= longest);
+    Ok(OwnAddress {
+        address,
+        prefix: prefix.ok_or(GuestError::Field("prefix"))?,
+    })
 }
 
 /// RFC 791: every link carries 68 bytes.

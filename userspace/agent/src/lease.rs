@@ -8,6 +8,7 @@ use crate::{
     answer,
     clock::{BootTime, RegistryClock},
     keeper::KeeperHandle,
+    registry_link::RegistryLink,
 };
 use pairgate_api::grpc::{LeaseGrant, LeaseRequest, registry_client::RegistryClient};
 use rand::Rng;
@@ -17,7 +18,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 /// For one answer; a later one is asked for anew.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ enum RenewError {
 /// Renews until `stop`: a third of the lease after each answer, at once when `reconnected` says that the
 /// registry is back, and not while the uplink lacks our address.
 pub async fn run(
-    registry: Channel,
+    registry: RegistryLink,
     clock: RegistryClock,
     keeper: KeeperHandle,
     reconnected: Arc<Notify>,
@@ -86,7 +87,7 @@ pub async fn run(
 }
 
 async fn renew(
-    registry: &mut RegistryClient<Channel>,
+    registry: &mut RegistryClient<RegistryLink>,
     clock: &RegistryClock,
     keeper: &KeeperHandle,
 ) -> Result<Duration, RenewError> {

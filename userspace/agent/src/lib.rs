@@ -16,22 +16,33 @@
 //! See `docs/agent.md` for files, sockets, metrics and the life of a pair.
 
 pub mod admit;
+pub mod adopt;
 pub mod answer;
 pub mod args;
+pub mod carries;
+pub mod capabilities;
+pub mod certificate;
+pub mod cleanup;
 pub mod clock;
+pub mod config;
 pub mod datapath;
 pub mod enrol;
 pub mod follow;
 pub mod goal;
+pub mod hold;
 pub mod keeper;
 pub mod lease;
 pub mod local;
 pub mod lock;
 pub mod metrics;
 pub mod net;
+pub mod news;
+pub mod notify;
 pub mod peers;
 pub mod port;
 pub mod present;
+pub mod registry_link;
+pub mod renew;
 pub mod request;
 pub mod run;
 pub mod tap_name;

@@ -2,9 +2,11 @@
 //! it changes nothing.
 
 use crate::{
-    clock::BootTime,
+    certificate::Stage,
+    clock::{BootTime, RegistryClock},
     enrol::HostRecord,
     keeper::{KeeperHandle, PairRow, View},
+    renew::{Standing, wall_unix_ms},
     totals::{SlotCounts, Totals},
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
@@ -14,7 +16,6 @@ use pairgate_api::local::{
 use pairgate_token::Claims;
 use std::{
     fs, io,
-    net::IpAddr,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     sync::Arc,
@@ -31,6 +32,8 @@ pub struct Local {
     pub keeper: KeeperHandle,
     pub totals: Arc<Totals>,
     pub connected: watch::Receiver<bool>,
+    pub certificate: watch::Receiver<Standing>,
+    pub clock: RegistryClock,
 }
 
 /// Opens the socket. It appears under its name with its final rights, or not at all.
@@ -67,6 +70,8 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
     let view = local.keeper.view();
     let now = BootTime::now();
     let lease_left = now.until(view.lease);
+    let certificate = local.certificate.borrow().clone();
+    let now_unix_ms = local.clock.unix_ms(now).unwrap_or_else(wall_unix_ms);
     let last_pair = rows.iter().map(|row| now.until(row.deadline)).max();
     Ok(Json(AgentStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,6 +90,9 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
             .goal
             .as_ref()
             .map_or(0, |goal| u64::try_from(goal.tombstones.len()).unwrap_or(u64::MAX)),
+        certificate_expires_unix_ms: certificate.life.ends_unix_ms,
+        certificate_overdue: certificate.life.stage(now_unix_ms) >= Stage::Overdue,
+        certificate_why: certificate.why,
     }))
 }
 
@@ -99,7 +107,7 @@ fn vms(view: &View) -> Vec<LocalVm> {
             id: guest.id,
             name: guest.name.clone(),
             network: guest.network_name.clone(),
-            address: IpAddr::V4(guest.address),
+            addresses: guest.addresses.iter().map(|own| own.address).collect(),
             generation: guest.generation,
             tap: guest.tap.to_string(),
             state: view

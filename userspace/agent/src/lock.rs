@@ -46,14 +46,7 @@ pub enum LockError {
 impl Locks {
     /// Takes the name first: until that is ours nothing is made or opened.
     pub fn take(state_dir: &Path, pin_dir: &Path) -> Result<Self, LockError> {
-        let name = SocketAddr::from_abstract_name(NAME).map_err(LockError::Name)?;
-        let name = UnixListener::bind_addr(&name).map_err(|error| {
-            if error.kind() == io::ErrorKind::AddrInUse {
-                LockError::Namespace
-            } else {
-                LockError::Name(error)
-            }
-        })?;
+        let name = take_name()?;
         make_private(state_dir)?;
         make_private(pin_dir)?;
         let state = lock(state_dir, &state_dir.join("lock"), true)?;
@@ -63,6 +56,33 @@ impl Locks {
             _files: vec![state, pins],
         })
     }
+
+    /// The same for one who makes nothing: a directory that is not there locks nobody out.
+    pub fn existing(state_dir: &Path, pin_dir: &Path) -> Result<Self, LockError> {
+        let name = take_name()?;
+        let state = state_dir.join("lock");
+        let mut files = Vec::new();
+        for (directory, path) in [(state_dir, state.as_path()), (pin_dir, pin_dir)] {
+            if path.exists() {
+                files.push(lock(directory, path, false)?);
+            }
+        }
+        Ok(Self {
+            _name: name,
+            _files: files,
+        })
+    }
+}
+
+fn take_name() -> Result<UnixListener, LockError> {
+    let name = SocketAddr::from_abstract_name(NAME).map_err(LockError::Name)?;
+    UnixListener::bind_addr(&name).map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            LockError::Namespace
+        } else {
+            LockError::Name(error)
+        }
+    })
 }
 
 fn make_private(directory: &Path) -> Result<(), LockError> {
@@ -113,5 +133,14 @@ mod tests {
         drop(held);
         assert!(lock(directory.path(), &path, true).is_ok());
         assert!(lock(directory.path(), directory.path(), false).is_ok());
+    }
+
+    #[test]
+    fn what_only_looks_makes_no_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let (state, pins) = (directory.path().join("state"), directory.path().join("pins"));
+        // Another agent in this namespace, maybe a real one, may hold the name: that is a refusal, too.
+        let _ = Locks::existing(&state, &pins);
+        assert!(!state.exists() && !pins.exists());
     }
 }

@@ -1,19 +1,24 @@
 //! Everything the agent asks of, or tells, the kernel's network configuration: the one user of netlink.
 //!
 //! It reads the uplink and the routes and never changes them; it changes only interfaces whose index a caller
-//! names, and the callers name only taps of this agent.
+//! names, and the callers name only taps of this agent and its VXLAN device.
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
     address::AddressAttribute,
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
+        LinkInfo, LinkLayerType, LinkMessage,
+    },
     route::{RouteAddress, RouteAttribute, RouteType},
 };
 use pairgate_abi::NextHop;
-use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder, new_connection};
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder, new_connection,
+};
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 /// A door to the kernel of the network namespace in which it was opened.
@@ -35,10 +40,29 @@ pub struct Link {
     pub alias: Option<String>,
     /// A tun or tap.
     pub is_tun: bool,
+    /// Of these, one that carries Ethernet frames.
+    pub is_tap: bool,
+    /// One end of a veth pair.
+    pub is_veth: bool,
+    /// What a VXLAN device is set to; none if it is not one.
+    pub vxlan: Option<Vxlan>,
     /// For a tap: packets that the guest has read.
     pub tx_packets: u64,
     /// For a tap: packets that were not queued to the guest.
     pub tx_dropped: u64,
+}
+
+/// How a VXLAN device takes frames in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vxlan {
+    pub port: u16,
+    /// It serves every network, and says of each frame where it came from.
+    pub external: bool,
+    /// It reads and reports the group policy id.
+    pub group_policy: bool,
+    pub learning: bool,
+    /// It takes frames without an outer UDP checksum over IPv6 too.
+    pub zero_checksum_6: bool,
 }
 
 /// The kernel did not do or say what it was asked.
@@ -48,18 +72,30 @@ pub struct NetError {
     verb: &'static str,
     what: String,
     why: String,
-    gone: bool,
+    /// The kernel's error number, if it was the kernel that refused.
+    code: Option<i32>,
+}
+
+impl NetError {
+    /// Something else has what was asked for.
+    pub fn is_taken(&self) -> bool {
+        matches!(self.code, Some(libc::EADDRINUSE | libc::EEXIST))
+    }
+
+    fn is_gone(&self) -> bool {
+        self.code == Some(libc::ENODEV)
+    }
 }
 
 /// Why there is no way to a peer host.
 #[derive(Debug, thiserror::Error)]
 pub enum WayError {
     #[error("there is no route to host {to}: {why}")]
-    NoRoute { to: Ipv4Addr, why: String },
+    NoRoute { to: IpAddr, why: String },
     #[error("the route to host {to} does not leave by the uplink; peers are reached by the uplink alone")]
-    NotTheUplink { to: Ipv4Addr },
-    #[error("the route to host {to} has a next hop that is not IPv4, which is not carried yet")]
-    Unsupported { to: Ipv4Addr },
+    NotTheUplink { to: IpAddr },
+    #[error("the route to host {to} has a next hop of the other family, which is not carried")]
+    Unsupported { to: IpAddr },
 }
 
 impl Net {
@@ -103,6 +139,37 @@ impl Net {
             .await
     }
 
+    /// Makes a VXLAN device, down, with a random MAC. With an index it gets that one, which must be free.
+    pub async fn make_vxlan(&self, name: &str, wanted: Vxlan, index: Option<u32>) -> Result<(), NetError> {
+        let mut device = LinkMessageBuilder::<LinkVxlan>::new(name)
+            .collect_metadata(wanted.external)
+            .learning(wanted.learning)
+            .port(wanted.port)
+            .udp_zero_csum6_rx(wanted.zero_checksum_6);
+        if wanted.group_policy {
+            device = device.gbp();
+        }
+        if let Some(index) = index {
+            device = device.index(index);
+        }
+        let done = self.handle.link().add(device.build()).execute().await;
+        done.map_err(failed("make the VXLAN device", name))
+    }
+
+    /// No IPv6 address shall appear on an interface by itself. Fine where the kernel has no IPv6.
+    pub async fn refuse_own_addresses(&self, index: u32) -> Result<(), NetError> {
+        let none = AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)]);
+        let none = LinkAttribute::AfSpecUnspec(vec![none]);
+        let verb = "switch off IPv6 addresses of interface";
+        let done = self
+            .set(index, verb, |link| link.append_extra_attribute(none))
+            .await;
+        match done {
+            Err(error) if error.code == Some(libc::EAFNOSUPPORT) => Ok(()),
+            done => done,
+        }
+    }
+
     async fn set(
         &self,
         index: u32,
@@ -118,7 +185,7 @@ impl Net {
     pub async fn delete(&self, index: u32) -> Result<(), NetError> {
         let done = self.handle.link().del(index).execute().await;
         match done.map_err(failed("delete interface", &index)) {
-            Err(error) if error.gone => Ok(()),
+            Err(error) if error.is_gone() => Ok(()),
             done => done,
         }
     }
@@ -138,14 +205,19 @@ impl Net {
     }
 
     /// The neighbour on the uplink that leads to a peer host: the host itself, or a gateway.
-    pub async fn next_hop(&self, to: Ipv4Addr, uplink: u32) -> Result<NextHop, WayError> {
+    pub async fn next_hop(&self, to: IpAddr, uplink: u32) -> Result<NextHop, WayError> {
         let no_route = |why: &dyn std::fmt::Display| WayError::NoRoute {
             to,
             why: why.to_string(),
         };
-        let question = RouteMessageBuilder::<Ipv4Addr>::new()
-            .destination_prefix(to, 32)
-            .build();
+        let question = match to {
+            IpAddr::V4(to) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(to, 32)
+                .build(),
+            IpAddr::V6(to) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(to, 128)
+                .build(),
+        };
         let answer = self.handle.route().get(question).execute().try_next().await;
         let route = answer
             .map_err(|error| no_route(&error))?
@@ -158,9 +230,13 @@ impl Net {
             // Only these three say where a packet goes next; the rest describes the route.
             if let RouteAttribute::Oif(index) = attribute {
                 interface = Some(index);
-            } else if let RouteAttribute::Gateway(RouteAddress::Inet(gateway)) = attribute {
-                neighbour = gateway;
-            } else if let RouteAttribute::Gateway(_) | RouteAttribute::Via(_) = attribute {
+            } else if let RouteAttribute::Gateway(gateway) = attribute {
+                neighbour = match (gateway, to) {
+                    (RouteAddress::Inet(gateway), IpAddr::V4(_)) => gateway.into(),
+                    (RouteAddress::Inet6(gateway), IpAddr::V6(_)) => gateway.into(),
+                    (_, IpAddr::V4(_) | IpAddr::V6(_)) => return Err(WayError::Unsupported { to }),
+                };
+            } else if let RouteAttribute::Via(_) = attribute {
                 return Err(WayError::Unsupported { to });
             }
         }
@@ -169,7 +245,7 @@ impl Net {
         }
         Ok(NextHop {
             interface: uplink,
-            neighbour: neighbour.octets(),
+            neighbour: pairgate_token::address_bytes(neighbour),
         })
     }
 }
@@ -177,16 +253,16 @@ impl Net {
 fn found(answer: Result<Option<LinkMessage>, rtnetlink::Error>) -> Result<Option<Link>, rtnetlink::Error> {
     match answer {
         Ok(message) => Ok(message.map(read_link)),
-        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) if code(&error) == Some(libc::ENODEV) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn is_gone(error: &rtnetlink::Error) -> bool {
+fn code(error: &rtnetlink::Error) -> Option<i32> {
     if let rtnetlink::Error::NetlinkError(message) = error {
-        return message.raw_code() == -libc::ENODEV;
+        return Some(-message.raw_code());
     }
-    false
+    None
 }
 
 fn failed(
@@ -197,13 +273,14 @@ fn failed(
     move |error| NetError {
         verb,
         what,
-        gone: is_gone(&error),
+        code: code(&error),
         why: error.to_string(),
     }
 }
 
 fn read_link(message: LinkMessage) -> Link {
     let flags = message.header.flags;
+    let is_ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut link = Link {
         index: message.header.index,
         is_up: flags.contains(LinkFlags::Up),
@@ -224,7 +301,31 @@ fn read_link(message: LinkMessage) -> Link {
             link.tx_dropped = stats.tx_dropped;
         } else if let LinkAttribute::LinkInfo(info) = attribute {
             link.is_tun = info.contains(&LinkInfo::Kind(InfoKind::Tun));
+            link.is_tap = link.is_tun && is_ethernet;
+            link.is_veth = info.contains(&LinkInfo::Kind(InfoKind::Veth));
+            link.vxlan = info.iter().find_map(read_vxlan);
         }
     }
     link
+}
+
+fn read_vxlan(info: &LinkInfo) -> Option<Vxlan> {
+    let LinkInfo::Data(InfoData::Vxlan(settings)) = info else {
+        return None;
+    };
+    let mut vxlan = Vxlan::default();
+    for setting in settings {
+        if let InfoVxlan::Port(port) = setting {
+            vxlan.port = *port;
+        } else if let InfoVxlan::CollectMetadata(external) = setting {
+            vxlan.external = *external;
+        } else if let InfoVxlan::Gbp = setting {
+            vxlan.group_policy = true;
+        } else if let InfoVxlan::Learning(learning) = setting {
+            vxlan.learning = *learning;
+        } else if let InfoVxlan::UDPZeroCsumRX(taken) = setting {
+            vxlan.zero_checksum_6 = *taken;
+        }
+    }
+    Some(vxlan)
 }

@@ -1,16 +1,25 @@
-//! The overlay's UDP port. The programs take our frames before any socket sees them; what is left over must
-//! not fall into another program's hands, nor must another overlay lose frames to us. So the agent holds the
-//! port while it lives.
+//! The overlay's UDP port, and the VXLAN device that has it.
+//!
+//! The programs take the small frames off the uplink before any socket sees them; what arrives big goes on to
+//! this device, whose own program verifies it again. The device also keeps the port: no other program can take
+//! it, nor can another overlay lose frames to us. Like the taps it outlives the agent, and is known by its alias.
+//!
+//! It has no address, stands in no bridge and learns nothing. It is down until its program holds it: without the
+//! program, what comes out of it would enter the host's stack.
 
-use std::{
-    fs, io,
-    net::{IpAddr, SocketAddr, UdpSocket},
-};
+use crate::net::{Link, Net, NetError, Vxlan};
+use std::fs;
 
-/// The port, held.
-#[derive(Debug)]
+/// Its name; there is one agent per network namespace.
+pub const DEVICE: &str = "pgvx0";
+/// Says that the device is ours.
+const ALIAS: &str = "pairgate overlay";
+
+/// The VXLAN device of this host, and the port that goes with it.
+#[derive(Clone, Debug)]
 pub struct OverlayPort {
-    _socket: UdpSocket,
+    index: u32,
+    port: u16,
 }
 
 /// Why the port is not ours.
@@ -20,29 +29,131 @@ pub enum PortError {
         "UDP port {port} is in use by {owner}; stop that, or give this host another overlay port in its record"
     )]
     Taken { port: u16, owner: String },
-    #[error("cannot hold UDP port {port} at {address}: {source}")]
-    Io {
-        address: IpAddr,
-        port: u16,
-        source: io::Error,
-    },
+    #[error(
+        "an interface {DEVICE} exists already and is not the VXLAN device of a pairgate-agent; rename or remove it"
+    )]
+    Foreign,
+    #[error("the VXLAN device {DEVICE} vanished while it was being made")]
+    Vanished,
+    #[error(transparent)]
+    Net(#[from] NetError),
 }
 
 impl OverlayPort {
-    pub fn hold(address: IpAddr, port: u16) -> Result<Self, PortError> {
-        match UdpSocket::bind(SocketAddr::new(address, port)) {
-            Ok(socket) => Ok(Self { _socket: socket }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(PortError::Taken {
-                port,
-                owner: owner(port).unwrap_or_else(|| "the kernel (a VXLAN interface?)".to_owned()),
-            }),
-            Err(source) => Err(PortError::Io {
-                address,
-                port,
-                source,
-            }),
+    /// The device of an earlier agent, or a new one, which is down.
+    pub async fn ready(net: &Net, port: u16) -> Result<Self, PortError> {
+        if let Some(link) = net.link_by_name(DEVICE).await? {
+            let index = link.index;
+            match standing(&link, port) {
+                Standing::Good => {
+                    claim(net, index).await?;
+                    return Ok(Self { index, port });
+                }
+                Standing::Outdated => net.delete(index).await?,
+                Standing::Foreign => return Err(PortError::Foreign),
+            }
+        }
+        let index = make(net, port, None).await?;
+        Ok(Self { index, port })
+    }
+
+    /// Number of the interface, which stays the same while the agent lives.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Brings the device up, which takes the port. To be called when its program holds it, and not before.
+    pub async fn open(&self, net: &Net) -> Result<(), PortError> {
+        match net.set_up(self.index).await {
+            Err(error) if error.is_taken() => Err(taken(net, self.port).await),
+            done => Ok(done?),
         }
     }
+
+    /// Whether the device is there as it must be, and up.
+    pub async fn is_open(&self, net: &Net) -> Result<bool, NetError> {
+        let link = net.link(self.index).await?;
+        Ok(link.is_some_and(|link| {
+            link.name == DEVICE && link.is_up && standing(&link, self.port) == Standing::Good
+        }))
+    }
+
+    /// Makes the device once more, down and with the number that the programs know, if somebody has taken it away.
+    pub async fn make_again(&self, net: &Net) -> Result<(), PortError> {
+        match net.link_by_name(DEVICE).await? {
+            Some(link) if link.index == self.index && standing(&link, self.port) == Standing::Good => {
+                return Ok(());
+            }
+            Some(link) if standing(&link, self.port) == Standing::Foreign => return Err(PortError::Foreign),
+            Some(link) => net.delete(link.index).await?,
+            None => {}
+        }
+        make(net, self.port, Some(self.index)).await.map(drop)
+    }
+}
+
+/// Takes the device away, and with it the hold on the port. One that is not ours stays.
+pub async fn remove(net: &Net) -> Result<(), NetError> {
+    match net.link_by_name(DEVICE).await? {
+        Some(link) if link.alias.as_deref() == Some(ALIAS) => net.delete(link.index).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What an interface with our device's name is to us.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Good,
+    /// Ours, and set to something else: the host's record names another port now.
+    Outdated,
+    Foreign,
+}
+
+fn standing(link: &Link, port: u16) -> Standing {
+    let good = link.vxlan == Some(wanted(port));
+    match link.alias.as_deref() {
+        Some(ALIAS) if good => Standing::Good,
+        Some(ALIAS) => Standing::Outdated,
+        // An agent died between making it and naming it.
+        None if good && !link.is_up => Standing::Good,
+        Some(_) | None => Standing::Foreign,
+    }
+}
+
+fn wanted(port: u16) -> Vxlan {
+    Vxlan {
+        port,
+        external: true,
+        group_policy: true,
+        learning: false,
+        zero_checksum_6: true,
+    }
+}
+
+async fn make(net: &Net, port: u16, index: Option<u32>) -> Result<u32, PortError> {
+    match net.make_vxlan(DEVICE, wanted(port), index).await {
+        Err(error) if error.is_taken() => return Err(taken(net, port).await),
+        done => done?,
+    }
+    let link = net.link_by_name(DEVICE).await?.ok_or(PortError::Vanished)?;
+    claim(net, link.index).await?;
+    Ok(link.index)
+}
+
+async fn claim(net: &Net, index: u32) -> Result<(), NetError> {
+    net.set_alias(index, ALIAS).await?;
+    net.refuse_own_addresses(index).await
+}
+
+/// Names who has the port.
+async fn taken(net: &Net, port: u16) -> PortError {
+    let mut names = net.links().await.unwrap_or_default().into_iter();
+    let other = names.find(|link| link.name != DEVICE && link.vxlan.is_some_and(|vxlan| vxlan.port == port));
+    let owner = match other {
+        Some(link) => format!("the VXLAN interface {}", link.name.escape_debug()),
+        None => owner(port).unwrap_or_else(|| "the kernel".to_owned()),
+    };
+    PortError::Taken { port, owner }
 }
 
 /// The program that has a socket on this port, by the kernel's list of sockets and each program's open files.
@@ -86,15 +197,48 @@ fn inode_of(list: &str, port: u16) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::UdpSocket;
 
     #[test]
-    fn a_taken_port_is_refused_and_its_owner_named() {
+    fn the_owner_of_a_port_is_named() {
         let other = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let at = other.local_addr().unwrap();
-        let error = OverlayPort::hold(at.ip(), at.port()).unwrap_err();
+        let port = other.local_addr().unwrap().port();
         let own = std::process::id().to_string();
-        assert!(error.to_string().contains(&own), "{error}");
+        assert!(
+            owner(port).unwrap().contains(&own),
+            "nobody could tell what to stop"
+        );
         drop(other);
-        assert!(OverlayPort::hold(at.ip(), at.port()).is_ok());
+        assert_eq!(owner(port), None);
+    }
+
+    #[test]
+    fn only_a_device_that_an_agent_made_is_used_or_replaced() {
+        let ours = Link {
+            alias: Some(ALIAS.to_owned()),
+            vxlan: Some(wanted(4789)),
+            is_up: true,
+            ..Link::default()
+        };
+        assert_eq!(standing(&ours, 4789), Standing::Good);
+        assert_eq!(standing(&ours, 4790), Standing::Outdated);
+        let nameless = Link {
+            alias: None,
+            ..ours.clone()
+        };
+        assert_eq!(standing(&nameless, 4789), Standing::Foreign, "it serves somebody");
+        let half_made = Link {
+            is_up: false,
+            ..nameless
+        };
+        assert_eq!(standing(&half_made, 4789), Standing::Good);
+        let learning = Link {
+            vxlan: Some(Vxlan {
+                learning: true,
+                ..wanted(4789)
+            }),
+            ..ours
+        };
+        assert_eq!(standing(&learning, 4789), Standing::Outdated);
     }
 }

@@ -206,6 +206,11 @@ impl Presenter {
         }
     }
 
+    /// Offers that begin from now on go by new connections, which show our newest certificate.
+    pub fn reconnect(&self) {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn channel(&self, at: SocketAddr, host: Uuid) -> Channel {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = peers.get(&(at, host)) {
@@ -247,6 +252,12 @@ pub(crate) mod tests {
                 boot_id,
             },
         )
+    }
+
+    /// A pair between two IPv6 addresses.
+    pub(crate) fn six() -> CarriedPair {
+        let six = crate::request::mint::tests::minted_six();
+        join(&six, 7, 8, 1450).unwrap()
     }
 
     #[test]

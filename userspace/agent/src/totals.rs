@@ -1,15 +1,21 @@
 //! The programs' counters, summed so that they never go back while the agent lives: a slot is given to another
-//! guest one day, and its old counts are kept here.
+//! guest one day, and its old counts are kept here. To them come the packets that the agent held and then sent or
+//! dropped itself.
 
 use crate::datapath::maps::Counters;
 use pairgate_abi::{Count, DROP_REASONS, Direction, DropReason};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// The counters of the kernel, and of slots whose guest is gone.
 #[derive(Debug)]
 pub struct Totals {
     counters: Counters,
     retired: Mutex<SlotCounts>,
+    /// Of first packets that ended in the agent, by slot.
+    late: Mutex<HashMap<u32, SlotCounts>>,
 }
 
 /// Everything that is counted for one slot.
@@ -62,6 +68,7 @@ impl Totals {
         Self {
             counters,
             retired: Mutex::default(),
+            late: Mutex::default(),
         }
     }
 
@@ -71,10 +78,38 @@ impl Totals {
         let passed = Direction::ALL
             .into_iter()
             .map(|way| self.counters.passed(slot, way));
-        SlotCounts {
+        let mut counts = SlotCounts {
             dropped: dropped.map(Option::unwrap_or_default).collect(),
             passed: passed.map(Option::unwrap_or_default).collect(),
+        };
+        if let Some(late) = self.late().get(&slot) {
+            counts.add(late);
         }
+        counts
+    }
+
+    /// A held packet of this slot was sent.
+    pub fn sent_late(&self, slot: u32, bytes: u32) {
+        let mut late = self.late();
+        let passed = late.entry(slot).or_default().passed.get_mut(Direction::FromTap as usize);
+        if let Some(count) = passed {
+            count.packets = count.packets.wrapping_add(1);
+            count.bytes = count.bytes.wrapping_add(u64::from(bytes));
+        }
+    }
+
+    /// A held packet of this slot was not sent.
+    pub fn dropped_late(&self, slot: u32, reason: DropReason) {
+        let mut late = self.late();
+        let place = kinds().position(|kind| kind == (Direction::FromTap, reason));
+        let counts = late.entry(slot).or_default();
+        if let Some(count) = place.and_then(|place| counts.dropped.get_mut(place)) {
+            *count = count.wrapping_add(1);
+        }
+    }
+
+    fn late(&self) -> MutexGuard<'_, HashMap<u32, SlotCounts>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Of all guests that are gone.
@@ -88,6 +123,7 @@ impl Totals {
     /// Keeps the counts of a slot whose guest leaves.
     pub fn retire(&self, slot: u32) {
         let counts = self.of_slot(slot);
+        self.late().remove(&slot);
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.add(&counts);
     }

@@ -2,17 +2,18 @@
 //! the test. They need root and say so when they are skipped.
 #![expect(clippy::unwrap_used, reason = "a test fails by it")]
 
+use pairgate_abi::NextHop;
 use pairgate_agent::{
-    goal::Guest,
+    goal::{Guest, OwnAddress},
     keeper::undrained,
     net::{Net, WayError},
     tap_name::TapName,
     taps::{self, TapError},
     uplink::{Uplink, UplinkError},
 };
-use pairgate_token::SecretKey;
+use pairgate_token::{SecretKey, address_from_bytes};
 use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use uuid::Uuid;
 
 /// Runs a test in a new network namespace.
@@ -36,8 +37,10 @@ fn guest(name: &str) -> Guest {
         network: Uuid::new_v4(),
         network_name: "default".to_owned(),
         mac: [2, 0, 0, 0, 0, 1],
-        address: Ipv4Addr::new(10, 77, 0, 11),
-        prefix: 24,
+        addresses: vec![OwnAddress {
+            address: [10, 77, 0, 11].into(),
+            prefix: 24,
+        }],
         mtu: 1450,
         generation: 1,
         key: SecretKey::from_bytes([1; 32]),
@@ -126,10 +129,17 @@ fn the_next_hop_is_the_peer_or_a_gateway_on_the_uplink_and_nothing_else() {
             .gateway([192, 0, 2, 254].into());
         handle.route().add(gateway.build()).execute().await.unwrap();
 
-        let next = async |to: [u8; 4]| net.next_hop(to.into(), uplink).await;
-        assert_eq!(next([192, 0, 2, 2]).await.unwrap().neighbour, [192, 0, 2, 2]);
+        let next = async |to: [u8; 4]| net.next_hop(IpAddr::from(to), uplink).await;
+        let neighbour = |hop: NextHop| address_from_bytes(hop.neighbour);
+        assert_eq!(
+            neighbour(next([192, 0, 2, 2]).await.unwrap()),
+            IpAddr::from([192, 0, 2, 2])
+        );
         let hop = next([203, 0, 113, 9]).await.unwrap();
-        assert_eq!((hop.interface, hop.neighbour), (uplink, [192, 0, 2, 254]));
+        assert_eq!(
+            (hop.interface, neighbour(hop)),
+            (uplink, IpAddr::from([192, 0, 2, 254]))
+        );
         assert!(matches!(
             next([198, 51, 100, 2]).await,
             Err(WayError::NotTheUplink { .. })
@@ -140,6 +150,40 @@ fn the_next_hop_is_the_peer_or_a_gateway_on_the_uplink_and_nothing_else() {
             next([192, 0, 2, 1]).await,
             Err(WayError::NoRoute { .. })
         ));
+    });
+}
+
+#[test]
+fn the_next_hop_over_ipv6_may_be_a_gateway_with_a_link_local_address() {
+    in_a_namespace(|| async {
+        let net = Net::open().unwrap();
+        // Else an address is nobody's until it has been asked for a second long whether another has it.
+        std::fs::write("/proc/sys/net/ipv6/conf/all/accept_dad", "0").unwrap();
+        std::fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap();
+        let uplink = veth("up0", "up0-peer").await;
+        let parse = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+        let own = handle()
+            .address()
+            .add(uplink, parse("2001:db8:0:1::1").into(), 64);
+        own.execute().await.unwrap();
+        let gateway = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(parse("2001:db8:0:2::"), 64)
+            .gateway(parse("fe80::9"))
+            .output_interface(uplink);
+        handle().route().add(gateway.build()).execute().await.unwrap();
+        for (to, neighbour) in [
+            ("2001:db8:0:1::2", "2001:db8:0:1::2"),
+            ("2001:db8:0:2::7", "fe80::9"),
+        ] {
+            let hop = net.next_hop(parse(to).into(), uplink).await.unwrap();
+            assert_eq!(
+                address_from_bytes(hop.neighbour),
+                IpAddr::from(parse(neighbour)),
+                "{to}"
+            );
+        }
+        let ourselves = net.next_hop(parse("2001:db8:0:1::1").into(), uplink).await;
+        assert!(matches!(ourselves, Err(WayError::NoRoute { .. })));
     });
 }
 

@@ -99,8 +99,24 @@ pub(crate) fn of_host(status: &AgentStatus) -> Vec<Ailment> {
             ),
         ));
     }
+    ailments.extend(of_certificate(status));
     ailments.extend(status.vms.iter().filter_map(of_guest));
     ailments
+}
+
+fn of_certificate(status: &AgentStatus) -> Option<Ailment> {
+    if !status.certificate_overdue {
+        return None;
+    }
+    let why = status.certificate_why.as_deref();
+    let why = why.unwrap_or("no try has been made yet");
+    Some(Ailment::new(
+        format!(
+            "this host's certificate ends at {} and was not renewed: {why}",
+            utc(status.certificate_expires_unix_ms)
+        ),
+        "the agent tries on by itself while it holds; once it has run out: start the agent with a zero certificate",
+    ))
 }
 
 fn of_guest(vm: &LocalVm) -> Option<Ailment> {
@@ -178,12 +194,19 @@ mod tests {
         assert!(host(json!({})).is_empty());
         let guest = |state: &str| {
             json!({"id": "00000000-0000-0000-0000-000000000002", "name": "web1",
-            "network": "default", "address": "10.0.0.1", "generation": 1, "tap": "tap-web1", "state": state})
+            "network": "default", "addresses": ["10.0.0.1"], "generation": 1, "tap": "tap-web1", "state": state})
         };
         assert!(host(json!({"vms": [guest("guarded")]})).is_empty());
         let all = host(
             json!({"registry_connected": false, "applied_revision": null, "lease_left_ms": 0,
             "vms": [guest("guarded"), guest("waiting"), guest("failed: no room")]}),
+        );
+        let overdue = host(json!({"certificate_expires_unix_ms": 1_000, "certificate_overdue": true,
+            "certificate_why": "the registry is away"}));
+        assert_eq!(overdue.len(), 1, "{overdue:?}");
+        assert!(
+            overdue[0].what.contains("1970-01-01T00:00:01.000Z") && overdue[0].what.contains("is away"),
+            "{overdue:?}"
         );
         let words = [
             "1 min 1 s",

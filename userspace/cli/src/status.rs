@@ -11,6 +11,7 @@ use crate::output::{self, Table, reply, shown};
 use crate::times::{span, utc};
 use pairgate_api::local::{AgentStatus, LocalVm};
 use pairgate_api::rest::Status;
+use std::net::IpAddr;
 
 pub(crate) async fn run(options: &Options) -> Result<Answer, Failure> {
     let ailments;
@@ -97,7 +98,11 @@ fn one_host(status: &AgentStatus) -> String {
             "without registry",
             format!("pairs last for another {}", span(status.survives_ms)),
         )
-        .property("tombstones", status.tombstones);
+        .property("tombstones", status.tombstones)
+        .property(
+            "certificate",
+            format!("until {}", utc(status.certificate_expires_unix_ms)),
+        );
     format!(
         "{}\n\n{}\n\n{}",
         table.render(),
@@ -106,13 +111,18 @@ fn one_host(status: &AgentStatus) -> String {
     )
 }
 
+fn list(addresses: &[IpAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    texts.join(", ")
+}
+
 fn vms(vms: &[LocalVm]) -> String {
-    let mut table = Table::new(["VM", "NETWORK", "ADDRESS", "GENERATION", "TAP", "STATE"]);
+    let mut table = Table::new(["VM", "NETWORK", "ADDRESSES", "GENERATION", "TAP", "STATE"]);
     for vm in vms {
         table.row([
             vm.name.clone(),
             vm.network.clone(),
-            vm.address.to_string(),
+            list(&vm.addresses),
             vm.generation.to_string(),
             vm.tap.clone(),
             vm.state.clone(),
@@ -145,7 +155,7 @@ mod tests {
                 id: web1,
                 name: "web1".into(),
                 network: "default".into(),
-                address: [10, 77, 0, 11].into(),
+                addresses: vec![[10, 77, 0, 11].into()],
                 generation: 1,
                 tap: "tap-web1".into(),
                 state: "guarded".into(),
@@ -160,6 +170,9 @@ mod tests {
                 claims: None,
             }],
             tombstones: 0,
+            certificate_expires_unix_ms: 0,
+            certificate_overdue: false,
+            certificate_why: None,
         };
         let text = one_host(&status);
         assert!(

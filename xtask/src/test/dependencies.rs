@@ -29,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "pairgate-abi",
             "pairgate-api",
             "pairgate-identity",
+            "pairgate-packet",
             "pairgate-token",
         ],
     ),

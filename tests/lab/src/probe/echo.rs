@@ -1,10 +1,10 @@
-//! ICMP echo (RFC 792) over a raw socket.
+//! ICMP and ICMPv6 echo (RFC 792, RFC 4443) over a raw socket.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
     mem::MaybeUninit,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -25,13 +25,36 @@ impl Echoes {
 }
 
 const HEADER_LEN: usize = 8;
-const REQUEST: u8 = 8;
-const REPLY: u8 = 0;
+
+/// What differs between the families.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    request: u8,
+    reply: u8,
+    /// A raw IPv4 socket hands over the IP header too.
+    behind_ip: bool,
+}
+
+const ICMP: Kind = Kind {
+    request: 8,
+    reply: 0,
+    behind_ip: true,
+};
+const ICMP_6: Kind = Kind {
+    request: 128,
+    reply: 129,
+    behind_ip: false,
+};
 
 /// Sends `count` echo requests with `payload` bytes one after the other, each as soon as the one before is
 /// answered or `patience` is over.
-pub fn ping(to: Ipv4Addr, count: u32, payload: usize, patience: Duration) -> io::Result<Echoes> {
-    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))?;
+pub fn ping(to: impl Into<IpAddr>, count: u32, payload: usize, patience: Duration) -> io::Result<Echoes> {
+    let to = to.into();
+    let (kind, domain, protocol) = match to {
+        IpAddr::V4(_) => (ICMP, Domain::IPV4, Protocol::ICMPV4),
+        IpAddr::V6(_) => (ICMP_6, Domain::IPV6, Protocol::ICMPV6),
+    };
+    let socket = Socket::new(domain, Type::RAW, Some(protocol))?;
     // Raw sockets hear every reply of the namespace; the identifier tells ours apart.
     let identifier = (std::process::id() as u16) ^ (Instant::now().elapsed().subsec_nanos() as u16);
     let mut echoes = Echoes {
@@ -40,11 +63,11 @@ pub fn ping(to: Ipv4Addr, count: u32, payload: usize, patience: Duration) -> io:
         fastest: None,
     };
     for number in 0..count {
-        let request = request(identifier, number as u16, payload);
+        let request = request(kind, identifier, number as u16, payload);
         let start = Instant::now();
-        socket.send_to(&request, &SocketAddrV4::new(to, 0).into())?;
+        socket.send_to(&request, &SocketAddr::new(to, 0).into())?;
         echoes.sent += 1;
-        if answered(&socket, to, &request, start + patience)? {
+        if answered(&socket, (to, kind), &request, start + patience)? {
             echoes.received += 1;
             let took = start.elapsed();
             echoes.fastest = Some(echoes.fastest.map_or(took, |best| best.min(took)));
@@ -53,8 +76,9 @@ pub fn ping(to: Ipv4Addr, count: u32, payload: usize, patience: Duration) -> io:
     Ok(echoes)
 }
 
-fn request(identifier: u16, number: u16, payload: usize) -> Vec<u8> {
-    let mut bytes = vec![REQUEST, 0, 0, 0];
+/// The checksum of an ICMPv6 message is the kernel's to write.
+fn request(kind: Kind, identifier: u16, number: u16, payload: usize) -> Vec<u8> {
+    let mut bytes = vec![kind.request, 0, 0, 0];
     bytes.extend(identifier.to_be_bytes());
     bytes.extend(number.to_be_bytes());
     bytes.extend((0..payload).map(|i| i as u8));
@@ -75,7 +99,12 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn answered(socket: &Socket, from: Ipv4Addr, request: &[u8], until: Instant) -> io::Result<bool> {
+fn answered(
+    socket: &Socket,
+    (from, kind): (IpAddr, Kind),
+    request: &[u8],
+    until: Instant,
+) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); 2048];
     loop {
         let left = until.saturating_duration_since(Instant::now());
@@ -90,17 +119,25 @@ fn answered(socket: &Socket, from: Ipv4Addr, request: &[u8], until: Instant) -> 
         };
         // SAFETY: `recv_from` says that it has initialised the first `len` bytes.
         let packet = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), len) };
-        if sender.as_socket_ipv4().map(|s| *s.ip()) == Some(from) && is_answer(packet, request) {
+        if sender.as_socket().map(|s| s.ip()) == Some(from) && is_answer(kind, packet, request) {
             return Ok(true);
         }
     }
 }
 
-/// A raw IPv4 socket hands over the IP header too. The whole payload must come back as it went.
-fn is_answer(packet: &[u8], request: &[u8]) -> bool {
+/// The whole payload must come back as it went.
+fn is_answer(kind: Kind, packet: &[u8], request: &[u8]) -> bool {
     let Some(first) = packet.first() else { return false };
-    let icmp = packet.get(usize::from(first & 0x0f) * 4..).unwrap_or_default();
-    icmp.len() == request.len() && icmp.len() >= HEADER_LEN && icmp[0] == REPLY && icmp[4..] == request[4..]
+    let start = if kind.behind_ip {
+        usize::from(first & 0x0f) * 4
+    } else {
+        0
+    };
+    let icmp = packet.get(start..).unwrap_or_default();
+    icmp.len() == request.len()
+        && icmp.len() >= HEADER_LEN
+        && icmp[0] == kind.reply
+        && icmp[4..] == request[4..]
 }
 
 #[cfg(test)]
@@ -110,19 +147,19 @@ mod tests {
     #[test]
     fn the_checksum_of_a_message_with_its_checksum_is_zero() {
         for payload in [0, 1, 31, 56] {
-            assert_eq!(checksum(&request(0x1234, 7, payload)), 0);
+            assert_eq!(checksum(&request(ICMP, 0x1234, 7, payload)), 0);
         }
     }
 
     #[test]
     fn only_the_whole_payload_counts_as_an_answer() {
-        let request = request(1, 2, 16);
+        let request = request(ICMP, 1, 2, 16);
         let mut packet = vec![0x45; 20];
         packet.extend(&request);
-        assert!(!is_answer(&packet, &request), "a request is no answer");
-        packet[20] = REPLY;
-        assert!(is_answer(&packet, &request));
+        assert!(!is_answer(ICMP, &packet, &request), "a request is no answer");
+        packet[20] = ICMP.reply;
+        assert!(is_answer(ICMP, &packet, &request));
         packet[40] ^= 1;
-        assert!(!is_answer(&packet, &request));
+        assert!(!is_answer(ICMP, &packet, &request));
     }
 }

@@ -4,13 +4,17 @@
 //! So everything here is made by a call inside [`Netns::run`](crate::netns::Netns::run) and used wherever it suits. Nothing here needs
 //! a program of the machine: a fresh one has no `ping`. Every wait has an end.
 
+mod datagrams;
 mod echo;
 mod flood;
 pub mod forge;
 mod frames;
+mod load;
 mod stream;
 
+pub use datagrams::{Burst, Catcher, Caught, send_numbered};
 pub use echo::{Echoes, ping};
 pub use flood::{Flood, FloodReport};
 pub use frames::{Frame, RawSender, Sniffer};
+pub use load::{Hail, Sink, ask, pour};
 pub use stream::{EchoServer, exchange};

@@ -75,24 +75,37 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-/// Sends `len` bytes to an echo server and returns how many came back as they went; call inside the
-/// namespace. An error if the connection cannot be made or breaks within `patience`.
+/// Sends `len` bytes to an echo server, as fast as the way takes them, and returns how many came back as they
+/// went; call inside the namespace. An error if the connection cannot be made or breaks within `patience`.
 pub fn exchange(with: SocketAddr, len: usize, patience: Duration) -> io::Result<usize> {
     let mut stream = TcpStream::connect_timeout(&with, patience)?;
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let mut same = 0;
-    // Steps smaller than the socket buffers, so that both sides never wait for each other to read.
-    let step = 16 * 1024;
-    let mut back = vec![0; step];
-    for start in (0..len).step_by(step) {
-        let bytes: Vec<u8> = (start..len.min(start + step)).map(byte).collect();
-        stream.write_all(&bytes)?;
-        stream.read_exact(&mut back[..bytes.len()])?;
-        same += bytes.iter().zip(&back).filter(|(sent, got)| sent == got).count();
-    }
-    Ok(same)
+    let mut writer = stream.try_clone()?;
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for start in (0..len).step_by(STEP) {
+                let bytes: Vec<u8> = (start..len.min(start + STEP)).map(byte).collect();
+                writer.write_all(&bytes)?;
+            }
+            Ok::<_, io::Error>(())
+        });
+        let mut same = 0;
+        let mut back = vec![0; STEP];
+        for start in (0..len).step_by(STEP) {
+            let back = &mut back[..STEP.min(len - start)];
+            stream.read_exact(back)?;
+            same += (start..).zip(back).filter(|(at, got)| byte(*at) == **got).count();
+        }
+        writing
+            .join()
+            .map_err(|_| io::Error::other("the writer of a stream panicked"))??;
+        Ok(same)
+    })
 }
+
+/// What is written at a time: more than one big packet.
+const STEP: usize = 256 * 1024;
 
 /// A pattern with a period that divides no packet size.
 fn byte(position: usize) -> u8 {

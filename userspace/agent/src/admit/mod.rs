@@ -5,11 +5,14 @@
 //! a flood of offers costs only the offering side; the keeper looks again at everything that can have changed
 //! in between before it writes.
 //!
+//! A token that joins two guests of this host is nobody's offer. It is judged in the same way by
+//! [`verify_local`], the only maker of a [`LocalPair`], which no incoming entry can be written from: frames that
+//! claim to come from ourselves are never received.
+//!
 //! It refuses, in this order: anything before this host has applied a goal state that it asked for itself; a
 //! caller that is no host, or whose certificate names no address; a token whose hosts are not that caller and
 //! this host; a removed host; a VM that is not here or not of this generation; a tag that our key did not make;
-//! a form that is not canonical; a time that is not now; what this agent cannot enforce yet; and everything
-//! dead.
+//! a form that is not canonical; a time that is not now; and everything dead.
 
 mod refusal;
 pub mod serve;
@@ -22,7 +25,7 @@ use crate::{
 };
 use pairgate_api::routes::Role;
 use pairgate_token::{Claims, UnverifiedToken, VerifiedToken};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// Who offers, by its certificate.
@@ -73,12 +76,72 @@ impl VerifiedPair {
     }
 }
 
+/// A pair between two guests of this host that the registry has proven to us under the receiver's key.
+#[derive(Clone, Debug)]
+pub struct LocalPair(VerifiedPair);
+
+impl LocalPair {
+    pub fn claims(&self) -> &Claims {
+        self.0.claims()
+    }
+
+    /// From this instant on the kernel refuses it.
+    pub fn deadline(&self) -> BootTime {
+        self.0.deadline
+    }
+
+    /// This host.
+    pub fn host(&self) -> Uuid {
+        self.0.source_host
+    }
+}
+
 /// Decides about one offer.
 pub fn verify(
     token: &[u8],
     offerer: Offerer,
     facts: Facts<'_>,
     now: BootTime,
+) -> Result<VerifiedPair, Refusal> {
+    judge(token, offerer, facts, now, Hosts::Two)
+}
+
+/// Decides about a token that the registry gave to this host, `own`, for two of its guests. Both must be here, of
+/// the token's generations and with its addresses.
+pub fn verify_local(
+    token: &[u8],
+    own: Uuid,
+    facts: Facts<'_>,
+    now: BootTime,
+) -> Result<LocalPair, Refusal> {
+    let ourselves = Offerer {
+        role: Role::Host,
+        id: own,
+        address: Some(facts.address),
+    };
+    let pair = judge(token, ourselves, facts, now, Hosts::One)?;
+    let claims = pair.claims();
+    let goal = facts.goal.ok_or(Refusal::NotReady)?;
+    let source = goal.guests.get(&claims.source_vm).ok_or(Refusal::NotHere)?;
+    refuse_if(source.network != claims.network, Refusal::NotHere)?;
+    refuse_if(source.generation != claims.source_generation, Refusal::Generation)?;
+    refuse_if(!source.owns(claims.source_address), Refusal::NotHere)?;
+    Ok(LocalPair(pair))
+}
+
+/// How many hosts a token must join.
+#[derive(Clone, Copy)]
+enum Hosts {
+    One,
+    Two,
+}
+
+fn judge(
+    token: &[u8],
+    offerer: Offerer,
+    facts: Facts<'_>,
+    now: BootTime,
+    hosts: Hosts,
 ) -> Result<VerifiedPair, Refusal> {
     let goal = facts.goal.ok_or(Refusal::NotReady)?;
     let offerer_address = offerer.address.filter(|_| offerer.role == Role::Host);
@@ -87,7 +150,7 @@ pub fn verify(
     // Claims that have no readable form are left to `verify` below, which looks at the tag first: then the
     // answer does not tell a forger how far the forgery would have come.
     if let Ok(shown) = token.claims_without_proof() {
-        right_hosts(&shown, offerer_address, facts)?;
+        right_hosts(&shown, offerer_address, facts, hosts)?;
     }
     let host_is_dead = goal.tombstones.hosts.contains(&offerer.id);
     refuse_if(host_is_dead, Refusal::DeadHost)?;
@@ -100,16 +163,10 @@ pub fn verify(
 
     // From here on the claims are the registry's word.
     let claims = token.claims();
-    right_hosts(claims, offerer_address, facts)?;
-    let destination = guest_address(claims.destination_address)?;
-    guest_address(claims.source_address)?;
-    refuse_if(destination != guest.address, Refusal::NotHere)?;
+    right_hosts(claims, offerer_address, facts, hosts)?;
+    refuse_if(!guest.owns(claims.destination_address), Refusal::NotHere)?;
     let unix_secs = facts.clock.unix_secs(now).ok_or(Refusal::NoTime)?;
     pairgate_token::judge(&token, unix_secs).map_err(Refusal::Untimely)?;
-    refuse_if(
-        claims.replies_only || !claims.grants.is_all(),
-        Refusal::Unsupported,
-    )?;
     alive(claims, &goal.tombstones)?;
 
     let deadline = facts.clock.deadline(claims.expires_unix_secs);
@@ -140,18 +197,15 @@ pub fn alive(claims: &Claims, tombstones: &Tombstones) -> Result<(), Refusal> {
     )
 }
 
-fn right_hosts(claims: &Claims, offerer: IpAddr, facts: Facts<'_>) -> Result<(), Refusal> {
+fn right_hosts(claims: &Claims, offerer: IpAddr, facts: Facts<'_>, hosts: Hosts) -> Result<(), Refusal> {
     refuse_if(claims.source_host != offerer, Refusal::SourceHost)?;
     let ours = claims.destination_host == facts.address && claims.overlay_port == facts.overlay_port;
     refuse_if(!ours, Refusal::DestinationHost)?;
-    // The uplink never delivers what claims to come from ourselves; such an entry must not exist.
-    refuse_if(claims.source_host == claims.destination_host, Refusal::SameHost)
-}
-
-fn guest_address(address: IpAddr) -> Result<Ipv4Addr, Refusal> {
-    match address {
-        IpAddr::V4(address) => Ok(address),
-        IpAddr::V6(_) => Err(Refusal::Unsupported),
+    match hosts {
+        // The uplink never delivers what claims to come from ourselves; such an entry must not exist.
+        Hosts::Two => refuse_if(claims.source_host == claims.destination_host, Refusal::SameHost),
+        // Both are compared with our own above.
+        Hosts::One => Ok(()),
     }
 }
 

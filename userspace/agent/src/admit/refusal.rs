@@ -26,8 +26,6 @@ pub enum Refusal {
     NoTime,
     #[error("{0}")]
     Untimely(token::Untimely),
-    #[error("the token asks for something that this agent cannot enforce yet")]
-    Unsupported,
     #[error("the pair has been denied")]
     DeadPair,
     #[error("the generation of a VM is over")]
@@ -57,7 +55,6 @@ impl Refusal {
             Self::Token(refusal) => refusal.word(),
             Self::NoTime => "no_time",
             Self::Untimely(untimely) => untimely.word(),
-            Self::Unsupported => "unsupported",
             Self::DeadPair => "dead_pair",
             Self::DeadGeneration => "dead_generation",
             Self::Lease => "lease",
@@ -79,7 +76,6 @@ impl Refusal {
             Self::NotHere,
             Self::Generation,
             Self::NoTime,
-            Self::Unsupported,
             Self::DeadPair,
             Self::DeadGeneration,
             Self::Lease,

@@ -19,10 +19,7 @@ use pairgate_api::grpc::{
 };
 use pairgate_api::routes::Role;
 use pairgate_identity::Caller;
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::SocketAddr, sync::Arc};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -140,10 +137,7 @@ impl PeerService {
 
     async fn carry_back(&self, there: &VerifiedPair, back: &Back) -> Result<(), CarryBackError> {
         let pair = CarriedPair::from_offer(there, back, &self.clock, BootTime::now())?;
-        let IpAddr::V4(peer) = pair.claims().destination_host else {
-            return Err(Refusal::Unsupported.into());
-        };
-        let way = way_to(&self.net, &self.uplink, peer).await?;
+        let way = way_to(&self.net, &self.uplink, pair.claims().destination_host).await?;
         Ok(self.keeper.carry(pair, way).await?)
     }
 }

@@ -1,10 +1,15 @@
 //! Every refusal, each by a case that differs in one thing from an offer that is accepted.
 
 use super::*;
-use crate::{goal::Guest, tap_name::TapName};
+use crate::{
+    goal::{Guest, OwnAddress},
+    tap_name::TapName,
+};
 use pairgate_token::{Grant, Grants, SecretKey};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+/// This host's id.
+pub(crate) const OWN: Uuid = Uuid::from_u128(0x2);
 pub(crate) const NOW: BootTime = BootTime::from_nanos(1_000_000_000_000);
 const UNIX_SECS: u64 = 1_800_000_000;
 
@@ -15,6 +20,8 @@ pub(crate) struct Case {
     pub(crate) key: SecretKey,
     pub(crate) offerer: Offerer,
     pub(crate) guest: Guest,
+    /// A second guest of the host.
+    pub(crate) neighbour: Option<Guest>,
     pub(crate) tombstones: Tombstones,
     pub(crate) address: IpAddr,
     pub(crate) port: u16,
@@ -24,6 +31,13 @@ pub(crate) struct Case {
     pub(crate) spoil: fn(&mut Vec<u8>),
 }
 
+pub(crate) fn own(address: &str, prefix: u8) -> OwnAddress {
+    OwnAddress {
+        address: address.parse().unwrap(),
+        prefix,
+    }
+}
+
 pub(crate) fn good() -> Case {
     let guest = Guest {
         id: Uuid::from_u128(0xb),
@@ -31,8 +45,7 @@ pub(crate) fn good() -> Case {
         network: Uuid::from_u128(0xe),
         network_name: "default".to_owned(),
         mac: [2, 0, 0, 0, 0, 0xb],
-        address: [10, 77, 0, 21].into(),
-        prefix: 24,
+        addresses: vec![own("10.77.0.21", 24), own("fd77::21", 64)],
         mtu: 1500,
         generation: 3,
         key: SecretKey::from_bytes([7; 32]),
@@ -49,7 +62,7 @@ pub(crate) fn good() -> Case {
         source_vm: Uuid::from_u128(0xa),
         destination_vm: guest.id,
         source_address: [10, 77, 0, 11].into(),
-        destination_address: guest.address.into(),
+        destination_address: guest.addresses[0].address,
         source_host: [192, 0, 2, 1].into(),
         destination_host: [192, 0, 2, 2].into(),
         not_before_unix_secs: UNIX_SECS - 30,
@@ -66,6 +79,7 @@ pub(crate) fn good() -> Case {
         key: guest.key.clone(),
         claims,
         guest,
+        neighbour: None,
         tombstones: Tombstones::default(),
         ready: true,
         clock_known: true,
@@ -84,7 +98,11 @@ impl Case {
     pub(crate) fn goal(&self, revision: u64) -> Goal {
         Goal {
             revision,
-            guests: HashMap::from([(self.guest.id, self.guest.clone())]),
+            guests: [Some(&self.guest), self.neighbour.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|guest| (guest.id, guest.clone()))
+                .collect(),
             tombstones: self.tombstones.clone(),
             left_out: Vec::new(),
         }
@@ -195,7 +213,7 @@ fn every_thing_that_can_be_wrong_has_its_word() {
         (
             "not_here",
             "the VM has another address",
-            Box::new(|c| c.guest.address = [10, 77, 0, 22].into()),
+            Box::new(|c| c.guest.addresses = vec![own("10.77.0.22", 24)]),
         ),
         (
             "generation",
@@ -249,23 +267,6 @@ fn every_thing_that_can_be_wrong_has_its_word() {
             Box::new(|c| c.claims.expires_unix_secs = UNIX_SECS),
         ),
         (
-            "unsupported",
-            "it serves replies only",
-            Box::new(|c| c.claims.replies_only = true),
-        ),
-        (
-            "unsupported",
-            "it has a grant",
-            Box::new(|c| {
-                let ssh = Grant {
-                    protocol: 6,
-                    first: 22,
-                    last: 22,
-                };
-                c.claims.grants = Grants::new(vec![ssh]).unwrap();
-            }),
-        ),
-        (
             "not_here",
             "the destination address is not the VM's",
             Box::new(|c| c.claims.destination_address = [10, 77, 0, 99].into()),
@@ -310,12 +311,21 @@ fn a_token_for_the_way_back_opens_nothing_here() {
 }
 
 #[test]
-fn ipv6_guests_are_refused_as_unsupported_before_anything_opens() {
-    let word = refused("its guests have IPv6 addresses", |case| {
-        case.claims.source_address = "fd77::11".parse().unwrap();
-        case.claims.destination_address = "fd77::21".parse().unwrap();
-    });
-    assert_eq!(word, "unsupported");
+fn a_token_is_taken_for_any_address_of_the_guest_and_whatever_it_grants() {
+    let mut case = good();
+    case.claims.source_address = "fd77::11".parse().unwrap();
+    case.claims.destination_address = "fd77::21".parse().unwrap();
+    assert!(case.decide().is_ok(), "the guest's second address");
+    case.claims.replies_only = true;
+    assert!(case.decide().is_ok(), "replies only");
+    case.claims.replies_only = false;
+    let ssh = Grant {
+        protocol: 6,
+        first: 22,
+        last: 22,
+    };
+    case.claims.grants = Grants::new(vec![ssh]).unwrap();
+    assert_eq!(case.decide().unwrap().claims().grants, case.claims.grants);
 }
 
 #[test]
@@ -325,6 +335,77 @@ fn a_forger_is_told_nothing_that_the_claims_alone_do_not_say() {
         refused("its flags are unknown", |case| case.spoil = |t| t[4] = 0x80),
         "tag"
     );
+}
+
+/// Two guests of one host, and a token for them.
+pub(crate) fn good_local() -> Case {
+    let mut case = good();
+    let mut source = case.guest.clone();
+    source.id = case.claims.source_vm;
+    source.name = "db2".to_owned();
+    source.mac = [2, 0, 0, 0, 0, 0xa];
+    source.addresses = vec![own("10.77.0.11", 24), own("fd77::11", 64)];
+    source.generation = case.claims.source_generation;
+    source.key = SecretKey::from_bytes([6; 32]);
+    source.tap = TapName::new("tap-db2").unwrap();
+    case.claims.source_host = case.address;
+    case.neighbour = Some(source);
+    case
+}
+
+impl Case {
+    pub(crate) fn decide_local(&self) -> Result<LocalPair, Refusal> {
+        let token = self.claims.mint(&self.key).unwrap().into_bytes();
+        let (goal, clock) = (self.goal(1), clock());
+        let facts = Facts {
+            address: self.address,
+            overlay_port: self.port,
+            goal: Some(&goal).filter(|_| self.ready),
+            clock: &clock,
+        };
+        verify_local(&token, OWN, facts, NOW)
+    }
+}
+
+#[test]
+fn a_token_for_two_guests_of_this_host_passes_the_same_checks_as_an_offer() {
+    assert_eq!(good_local().decide_local().unwrap().host(), OWN);
+    type Change = fn(&mut Case);
+    let cases: [(&str, &str, Change); 12] = [
+        ("not_ready", "no goal state was applied", |c| c.ready = false),
+        ("source_host", "it comes from another host", |c| {
+            c.claims.source_host = [192, 0, 2, 1].into()
+        }),
+        ("source_host", "it leads to another host", |c| {
+            c.claims.destination_host = [192, 0, 2, 1].into();
+            c.claims.source_host = c.claims.destination_host;
+        }),
+        ("destination_host", "it is for another port", |c| c.port = 8472),
+        ("tag", "it was made under the sender's key", |c| {
+            c.key = SecretKey::from_bytes([6; 32])
+        }),
+        ("not_here", "the receiver is elsewhere", |c| c.guest.id = Uuid::from_u128(0xc)),
+        ("not_here", "the sender is elsewhere", |c| c.neighbour = None),
+        ("generation", "the sender's placement is newer", |c| {
+            c.neighbour.as_mut().unwrap().generation += 1
+        }),
+        ("not_here", "the source address is not the sender's", |c| {
+            c.claims.source_address = [10, 77, 0, 12].into()
+        }),
+        ("not_here", "the sender is of another network", |c| {
+            c.neighbour.as_mut().unwrap().network = Uuid::from_u128(0xf)
+        }),
+        ("expired", "it ends now", |c| c.claims.expires_unix_secs = UNIX_SECS),
+        ("dead_pair", "it was denied", |c| {
+            c.tombstones.pairs.insert(9);
+        }),
+    ];
+    for (word, why, change) in cases {
+        let mut case = good_local();
+        change(&mut case);
+        let refusal = case.decide_local().map(|_| ()).unwrap_err();
+        assert_eq!(refusal.word(), word, "{why}");
+    }
 }
 
 #[test]

@@ -33,11 +33,13 @@ pub enum Program {
     FromUplink,
     /// What is about to be queued to a guest: the tap's egress.
     ToTap,
+    /// What arrived big from other hosts: the VXLAN device's ingress.
+    FromVxlan,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 3] = [Self::FromTap, Self::FromUplink, Self::ToTap];
+    pub const ALL: [Self; 4] = [Self::FromTap, Self::FromUplink, Self::ToTap, Self::FromVxlan];
 
     /// Its name in the object and in the pin directory.
     pub const fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Program {
             Self::FromTap => "from_tap",
             Self::FromUplink => "from_uplink",
             Self::ToTap => "to_tap",
+            Self::FromVxlan => "from_vxlan",
         }
     }
 
@@ -55,7 +58,7 @@ impl Program {
 
     const fn side(self) -> (TcAttachType, u32) {
         match self {
-            Self::FromTap | Self::FromUplink => (TcAttachType::Ingress, TCX_INGRESS),
+            Self::FromTap | Self::FromUplink | Self::FromVxlan => (TcAttachType::Ingress, TCX_INGRESS),
             Self::ToTap => (TcAttachType::Egress, TCX_EGRESS),
         }
     }
@@ -124,10 +127,21 @@ impl Loaded {
     /// Puts `from_uplink` on the uplink, or replaces the one that is there. A link that an earlier agent
     /// pinned for another uplink is let go. Returns the interface's index.
     pub fn attach_uplink(&mut self, interface: &str) -> Result<u32, AttachError> {
+        self.attach_alone(Program::FromUplink, interface)
+    }
+
+    /// Puts `from_vxlan` on the VXLAN device, or replaces the one that is there. To be called while the device
+    /// is still down, unless an earlier agent's program holds it. Returns the interface's index.
+    pub fn attach_vxlan(&mut self, interface: &str) -> Result<u32, AttachError> {
+        self.attach_alone(Program::FromVxlan, interface)
+    }
+
+    /// For a program that runs on one interface of the host: its links to others are let go.
+    fn attach_alone(&mut self, program: Program, interface: &str) -> Result<u32, AttachError> {
         let index = index_of(interface)?;
-        self.attach(Program::FromUplink, interface, index)?;
-        for (other, program) in self.links()? {
-            if program == Program::FromUplink && other != index {
+        self.attach(program, interface, index)?;
+        for (other, found) in self.links()? {
+            if found == program && other != index {
                 self.unpin(other, program)?;
             }
         }
@@ -294,7 +308,7 @@ fn failed(program: Program, interface: &str, source: ProgramError) -> AttachErro
 }
 
 /// The link pinned at `pin`, or none if nothing is.
-fn open(pin: &Path) -> Result<Option<FdLink>, String> {
+pub(super) fn open(pin: &Path) -> Result<Option<FdLink>, String> {
     match PinnedLink::from_pin(pin) {
         Ok(link) => Ok(Some(FdLink::from(link))),
         Err(LinkError::SyscallError(SyscallError { io_error, .. }))
@@ -306,7 +320,7 @@ fn open(pin: &Path) -> Result<Option<FdLink>, String> {
     }
 }
 
-fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, AttachError> {
+pub(super) fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, AttachError> {
     let info = link.info().map_err(|error| AttachError::Pin {
         program,
         interface,

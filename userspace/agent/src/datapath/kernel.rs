@@ -53,9 +53,23 @@ fn replace_inner_map() -> io::Result<()> {
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut update) }.map(drop)
 }
 
+/// A hash map that gives up its least recently used entries when it is full. The library makes none outside an
+/// object file.
+pub(super) fn make_lru_hash(key_size: usize, value_size: usize, max_entries: u32) -> io::Result<OwnedFd> {
+    make_map(&mut MapAttributes {
+        map_type: BPF_MAP_TYPE_LRU_HASH,
+        key_size: u32::try_from(key_size).map_err(io::Error::other)?,
+        value_size: u32::try_from(value_size).map_err(io::Error::other)?,
+        max_entries,
+        map_flags: 0,
+        inner_map_fd: 0,
+    })
+}
+
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_TYPE_LRU_HASH: u32 = 9;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 
 /// The kernel's `bpf_attr` as `BPF_MAP_CREATE` reads it.

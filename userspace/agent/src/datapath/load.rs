@@ -10,7 +10,7 @@ use aya::{
     maps::MapError,
     programs::{ProgramError, SchedClassifier},
 };
-use pairgate_abi::{SETTINGS, Settings};
+use pairgate_abi::{SETTINGS, Settings, map};
 use std::{
     io,
     net::IpAddr,
@@ -27,6 +27,8 @@ pub struct LoadOptions<'a> {
     pub pin_dir: &'a Path,
     /// Interface index of the uplink.
     pub uplink: u32,
+    /// Interface index of the VXLAN device, which takes what arrives big.
+    pub vxlan: u32,
     /// The host's underlay address.
     pub host: IpAddr,
     /// UDP port on which this host receives.
@@ -125,6 +127,7 @@ impl Loaded {
         let settings = Settings {
             mark,
             uplink: options.uplink,
+            vxlan: options.vxlan,
             host: wide(options.host),
             port: options.port.to_be_bytes(),
             reserved: [0; 2],
@@ -132,6 +135,8 @@ impl Loaded {
         };
         let mut ebpf = EbpfLoader::new()
             .default_map_pin_directory(pins.directory())
+            // Described by type information, where nothing says that it is to be pinned.
+            .map_pin_path(map::FLOWS, pins.map(map::FLOWS))
             .override_global(SETTINGS, &Pod(settings), true)
             .load(object)
             .map_err(|source| LoadError::Object {
@@ -182,7 +187,7 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> Option<&'a mut SchedClassif
 /// are loaded, because they carry it as a constant.
 fn kept_mark(pins: &Pins) -> Result<u32, LoadError> {
     let mut mark = 0;
-    if pins.map(pairgate_abi::map::MARK).exists() {
+    if pins.map(map::MARK).exists() {
         mark = pins.mark_map()?.get(&0, 0).map_err(|source| LoadError::Mark {
             source: Box::new(source),
         })?;

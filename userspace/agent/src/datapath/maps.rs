@@ -6,19 +6,20 @@
 //! another. So this type remembers which maps have given memory back, and waits for all running programs
 //! before it inserts into one of them.
 
-use super::{Loaded, OpenError, Pod, quiesce};
+use super::{Loaded, OpenError, Pod, flows::Flows, quiesce};
 use crate::{
-    admit::VerifiedPair,
+    admit::{LocalPair, VerifiedPair},
     clock::BootTime,
-    keeper::{Seat, TableError, Tables},
+    keeper::{Seat, TableError, Tables, entries, entries::Terms},
     present::CarriedPair,
 };
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use pairgate_abi::{
-    Budget, Count, Direction, DropReason, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry, count_index,
-    drop_index, map,
+    Budget, Count, Direction, DropReason, FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry,
+    count_index, drop_index,
+    limits::SLOTS,
+    map,
 };
-use pairgate_token::address_bytes;
 use std::{
     collections::HashSet,
     fmt::{self, Display},
@@ -32,6 +33,9 @@ pub struct Maps {
     next_hops: HashMap<MapData, [u8; 16], Pod<NextHop>>,
     lease: Array<MapData, u64>,
     budgets: Array<MapData, Pod<Budget>>,
+    released: Array<MapData, u64>,
+    refused: HashMap<MapData, Pod<OutKey>, u64>,
+    flows: Flows,
     drops: PerCpuArray<MapData, u64>,
     passed: PerCpuArray<MapData, Pod<Count>>,
     /// Maps that have given back memory which a running program may still read.
@@ -55,11 +59,25 @@ impl Maps {
             next_hops: loaded.next_hops()?,
             lease: loaded.lease()?,
             budgets: loaded.budgets()?,
+            released: loaded.released()?,
+            refused: loaded.refused()?,
+            flows: Flows::open(loaded.flows()?, loaded.pins())?,
             drops: loaded.drops()?,
             passed: loaded.passed()?,
             // An agent before this one may have died right after a removal.
             unsettled: HashSet::from([map::TAPS, map::PAIRS_IN, map::PAIRS_OUT, map::NEXT_HOPS]),
         })
+    }
+
+    fn put_out(&mut self, key: OutKey, entry: OutEntry) -> Result<(OutKey, OutEntry), TableError> {
+        self.settle(map::PAIRS_OUT)?;
+        // The pair's entry from an older token.
+        if self.pairs_out.get(&Pod(key), 0).is_ok() {
+            self.unsettled.insert(map::PAIRS_OUT);
+        }
+        let written = self.pairs_out.insert(Pod(key), Pod(entry), 0);
+        written.map_err(failed("write", map::PAIRS_OUT))?;
+        Ok((key, entry))
     }
 
     /// Before an insert: no program may still read memory that the insert could be given.
@@ -72,7 +90,7 @@ impl Maps {
     }
 }
 
-fn failed(verb: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
+pub(super) fn failed(verb: &'static str, map: &'static str) -> impl Fn(MapError) -> TableError {
     move |error| TableError {
         verb,
         map,
@@ -88,7 +106,7 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// An entry that is not there is as good as removed.
-fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), TableError> {
+pub(super) fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), TableError> {
     match result {
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -96,7 +114,7 @@ fn removed(result: Result<(), MapError>, map: &'static str) -> Result<(), TableE
     }
 }
 
-fn found<V>(result: Result<V, MapError>, map: &'static str) -> Result<Option<V>, TableError> {
+pub(super) fn found<V>(result: Result<V, MapError>, map: &'static str) -> Result<Option<V>, TableError> {
     match result {
         Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(None),
         other => other.map(Some).map_err(failed("read", map)),
@@ -160,24 +178,7 @@ impl Tables for Maps {
     fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError> {
         const NEW_ONLY: u64 = update_flag::NO_EXIST;
         self.settle(map::PAIRS_IN)?;
-        let claims = pair.claims();
-        let entry = InEntry {
-            deadline_ns: pair.deadline().nanos(),
-            used_ns: 0,
-            pair_id: claims.pair_id,
-            src_host: address_bytes(claims.source_host),
-            dst_host: address_bytes(claims.destination_host),
-            src_addr: address_bytes(claims.source_address),
-            dst_addr: address_bytes(claims.destination_address),
-            tap: seat.tap,
-            mac: seat.mac,
-            reserved: [0; 2],
-            slot: seat.slot,
-            src_generation: claims.source_generation,
-            dst_generation: claims.destination_generation,
-            src_vm: claims.source_vm.into_bytes(),
-            dst_vm: claims.destination_vm.into_bytes(),
-        };
+        let entry = entries::incoming(pair, seat);
         let written = self.pairs_in.insert(Pod(handle), Pod(entry), NEW_ONLY);
         written.map_err(failed("write", map::PAIRS_IN))?;
         Ok(entry)
@@ -188,47 +189,47 @@ impl Tables for Maps {
         pair: &CarriedPair,
         seat: Seat,
         hop: NextHop,
-        mtu: u16,
+        terms: Terms,
     ) -> Result<(OutKey, OutEntry), TableError> {
+        let key = entries::out_key(pair.claims(), seat.tap);
+        let entry = entries::outgoing(pair, terms);
+        // The way before the pair, so that its first packet finds one.
+        self.set_next_hop(entry.dst_host, hop)?;
+        self.put_out(key, entry)
+    }
+
+    fn open_local(
+        &mut self,
+        pair: &LocalPair,
+        from: Seat,
+        to: Seat,
+        terms: Terms,
+    ) -> Result<(OutKey, OutEntry), TableError> {
+        let key = entries::out_key(pair.claims(), from.tap);
+        self.put_out(key, entries::local(pair, to, terms))
+    }
+
+    fn set_next_hop(&mut self, host: [u8; 16], hop: NextHop) -> Result<(), TableError> {
+        let known = self.next_hops.get(&host, 0).ok();
+        if known == Some(Pod(hop)) {
+            return Ok(());
+        }
         self.settle(map::NEXT_HOPS)?;
-        self.settle(map::PAIRS_OUT)?;
-        let claims = pair.claims();
-        let dst_host = address_bytes(claims.destination_host);
-        let key = OutKey {
-            tap: seat.tap,
-            destination: address_bytes(claims.destination_address),
-        };
-        let entry = OutEntry {
-            deadline_ns: pair.deadline().nanos(),
-            used_ns: 0,
-            pair_id: claims.pair_id,
-            handle: pair.handle(),
-            src_host: address_bytes(claims.source_host),
-            dst_host,
-            port: claims.overlay_port.to_be_bytes(),
-            mtu,
-            src_generation: claims.source_generation,
-            dst_generation: claims.destination_generation,
-            reserved: 0,
-            src_vm: claims.source_vm.into_bytes(),
-            dst_vm: claims.destination_vm.into_bytes(),
-        };
-        // The way before the pair, so that its first packet finds one. Written only when it has changed.
-        let known = self.next_hops.get(&dst_host, 0).ok();
-        if known != Some(Pod(hop)) {
-            if known.is_some() {
-                self.unsettled.insert(map::NEXT_HOPS);
-            }
-            let written = self.next_hops.insert(dst_host, Pod(hop), 0);
-            written.map_err(failed("write", map::NEXT_HOPS))?;
+        if known.is_some() {
+            self.unsettled.insert(map::NEXT_HOPS);
         }
-        // The pair's entry from an older token.
-        if self.pairs_out.get(&Pod(key), 0).is_ok() {
-            self.unsettled.insert(map::PAIRS_OUT);
-        }
-        let written = self.pairs_out.insert(Pod(key), Pod(entry), 0);
-        written.map_err(failed("write", map::PAIRS_OUT))?;
-        Ok((key, entry))
+        let written = self.next_hops.insert(host, Pod(hop), 0);
+        written.map_err(failed("write", map::NEXT_HOPS))
+    }
+
+    fn narrow_out(&mut self, key: OutKey, mut entry: OutEntry, mtu: u16) -> Result<OutEntry, TableError> {
+        // Where it has ended meanwhile it must not come back.
+        let Some(used) = self.used_out(key)? else {
+            return Ok(entry);
+        };
+        entry.mtu = entry.mtu.min(mtu);
+        entry.used_ns = used;
+        self.put_out(key, entry).map(|(_, entry)| entry)
     }
 
     fn shorten_in(
@@ -309,9 +310,56 @@ impl Tables for Maps {
                     .map_err(failed("clear", map::DROPS))?;
             }
         }
+        self.released
+            .set(slot, 0, 0)
+            .map_err(failed("clear", map::RELEASED))?;
         self.budgets
             .set(slot, Pod(Budget::default()), 0)
             .map_err(failed("clear", map::BUDGETS))
+    }
+
+    fn new_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        self.flows.renew(slot)
+    }
+
+    fn keep_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        self.flows.keep(slot)
+    }
+
+    fn drop_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        self.flows.remove(slot)
+    }
+
+    fn flows(&self, slot: u32) -> Result<Vec<FlowKey>, TableError> {
+        self.flows.of(slot)
+    }
+
+    fn remove_flow(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError> {
+        self.flows.forget(slot, flow)
+    }
+
+    fn flow_used(&self, slot: u32, flow: FlowKey) -> Result<Option<u64>, TableError> {
+        self.flows.used(slot, flow)
+    }
+
+    fn note_flow(&mut self, slot: u32, flow: FlowKey, at: BootTime) -> Result<(), TableError> {
+        self.flows.note(slot, flow, at)
+    }
+
+    fn refusals(&self) -> Result<Vec<OutKey>, TableError> {
+        let keys = self.refused.keys().map(|key| key.map(|key| key.0));
+        keys.collect::<Result<_, _>>()
+            .map_err(failed("read", map::REFUSED))
+    }
+
+    fn refuse(&mut self, key: OutKey, until: BootTime) -> Result<(), TableError> {
+        self.refused
+            .insert(Pod(key), until.nanos(), 0)
+            .map_err(failed("write", map::REFUSED))
+    }
+
+    fn remove_refusal(&mut self, key: OutKey) -> Result<(), TableError> {
+        removed(self.refused.remove(&Pod(key)), map::REFUSED)
     }
 }
 
@@ -354,5 +402,52 @@ impl Counters {
             packets: sum.packets.wrapping_add(value.0.packets),
             bytes: sum.bytes.wrapping_add(value.0.bytes),
         }))
+    }
+}
+
+/// Tells the programs how many held packets we are done with.
+///
+/// It never says more than they have handed over: the difference is what they go by.
+pub struct Released {
+    released: Array<MapData, u64>,
+    budgets: Array<MapData, Pod<Budget>>,
+}
+
+impl fmt::Debug for Released {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Released").finish_non_exhaustive()
+    }
+}
+
+impl Released {
+    /// Whatever an agent before this one held is lost: the numbers begin even.
+    pub fn open(loaded: &Loaded) -> Result<Self, OpenError> {
+        let mut released = Self {
+            released: loaded.released()?,
+            budgets: loaded.budgets()?,
+        };
+        for slot in 0..SLOTS {
+            let even = released.held(slot).and_then(|held| released.released.set(slot, held, 0));
+            even.map_err(|source| OpenError {
+                map: map::RELEASED,
+                source: Box::new(source),
+            })?;
+        }
+        Ok(released)
+    }
+
+    /// One packet of this slot has come to its end.
+    pub fn add_one(&mut self, slot: u32) -> Result<(), TableError> {
+        let before = self.released.get(&slot, 0).map_err(failed("read", map::RELEASED))?;
+        let held = self.held(slot).map_err(failed("read", map::BUDGETS))?;
+        // A packet of the slot's last guest is not one of its next one's.
+        let now = before.saturating_add(1).min(held);
+        self.released
+            .set(slot, now, 0)
+            .map_err(failed("write", map::RELEASED))
+    }
+
+    fn held(&self, slot: u32) -> Result<u64, MapError> {
+        self.budgets.get(&slot, 0).map(|budget| budget.0.held)
     }
 }

@@ -17,7 +17,10 @@
 //! then insert another key into that map or say that the entry is gone.
 
 mod attach;
+mod flows;
+mod fill;
 mod kernel;
+mod left;
 mod load;
 #[cfg(debug_assertions)]
 mod log;
@@ -28,7 +31,9 @@ mod pod;
 mod sk_buff;
 
 pub use attach::{AttachError, Program};
+pub use fill::MapFill;
 pub use kernel::quiesce;
+pub use left::{Left, LeftError};
 pub use load::{LoadError, LoadOptions, Loaded};
 pub use open::OpenError;
 pub use pins::{Pins, remove_pins};

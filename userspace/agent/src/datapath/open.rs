@@ -1,6 +1,6 @@
 //! Typed opens of every map. Each call opens the pin anew, so what it returns belongs to the caller and may
 //! move to the task that uses it.
-use super::{load::Loaded, pins::Pins, pod::Pod};
+use super::{flows, load::Loaded, pins::Pins, pod::Pod};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use pairgate_abi::{Budget, Count, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry, map};
 
@@ -42,6 +42,10 @@ impl Pins {
         self.passed()?;
         self.budgets()?;
         self.events()?;
+        self.held()?;
+        self.released()?;
+        self.refused()?;
+        self.flows()?;
         self.mark_map()?;
         Ok(())
     }
@@ -89,6 +93,26 @@ impl Pins {
     /// The ring of `pairgate_abi::Event`. It has one reader: open it once.
     pub fn events(&self) -> Result<RingBuf<MapData>, OpenError> {
         self.open(map::EVENTS)
+    }
+
+    /// The ring of `pairgate_abi::Held`. It has one reader: open it once.
+    pub fn held(&self) -> Result<RingBuf<MapData>, OpenError> {
+        self.open(map::HELD)
+    }
+
+    /// Held packets that the agent is done with, by tap slot.
+    pub fn released(&self) -> Result<Array<MapData, u64>, OpenError> {
+        self.open(map::RELEASED)
+    }
+
+    /// What the registry has refused a moment ago, until when.
+    pub fn refused(&self) -> Result<HashMap<MapData, Pod<OutKey>, u64>, OpenError> {
+        self.open(map::REFUSED)
+    }
+
+    /// The tables of conversations, by tap slot.
+    pub(super) fn flows(&self) -> Result<flows::Outer, OpenError> {
+        self.open(map::FLOWS)
     }
 
     pub(super) fn mark_map(&self) -> Result<Array<MapData, u32>, OpenError> {
@@ -141,5 +165,25 @@ impl Loaded {
     /// The ring of `pairgate_abi::Event`. It has one reader: open it once.
     pub fn events(&self) -> Result<RingBuf<MapData>, OpenError> {
         self.pins().events()
+    }
+
+    /// The ring of `pairgate_abi::Held`. It has one reader: open it once.
+    pub fn held(&self) -> Result<RingBuf<MapData>, OpenError> {
+        self.pins().held()
+    }
+
+    /// Held packets that the agent is done with, by tap slot.
+    pub fn released(&self) -> Result<Array<MapData, u64>, OpenError> {
+        self.pins().released()
+    }
+
+    /// What the registry has refused a moment ago, until when.
+    pub fn refused(&self) -> Result<HashMap<MapData, Pod<OutKey>, u64>, OpenError> {
+        self.pins().refused()
+    }
+
+    /// The tables of conversations, by tap slot.
+    pub(super) fn flows(&self) -> Result<flows::Outer, OpenError> {
+        self.pins().flows()
     }
 }

@@ -20,6 +20,27 @@ impl Pins {
         }
     }
 
+    /// The pins of every version under an agent's pin directory, whether this agent would adopt them or not.
+    pub fn every(pin_dir: &Path) -> io::Result<Vec<Self>> {
+        let entries = match fs::read_dir(pin_dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut versions = Vec::new();
+        for entry in entries {
+            let directory = entry?.path();
+            let name = directory.file_name().unwrap_or_default().to_string_lossy();
+            let is_version = name.strip_prefix('v').is_some_and(|number| {
+                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+            });
+            if is_version {
+                versions.push(Self { directory });
+            }
+        }
+        Ok(versions)
+    }
+
     /// Makes the directory, readable by nobody but its owner.
     pub fn create(&self) -> io::Result<()> {
         use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -45,6 +66,11 @@ impl Pins {
     pub fn link(&self, interface: u32, program: Program) -> PathBuf {
         self.directory
             .join(format!("link-{interface}-{}", program.name()))
+    }
+
+    /// Pin of the table of conversations of a tap slot.
+    pub fn flow_table(&self, slot: u32) -> PathBuf {
+        self.directory.join(format!("flows-{slot}"))
     }
 
     /// Every pinned link.

@@ -1,5 +1,6 @@
 //! Finds out from the running kernel's type information (BTF) where `struct sk_buff` keeps the state of a
-//! packet's checksum. No type information, no layout, no datapath: without it a guest could lie.
+//! packet's checksum, and where `struct skb_shared_info` behind it says how a big packet is to be cut. No type
+//! information, no layout, no datapath: without it a guest could lie.
 //!
 //! ```text
 //! header: magic 0xeb9f u16, version u8, flags u8, header length u32, then offset and length (u32 each,
@@ -36,8 +37,10 @@ pub enum LayoutError {
         what: &'static str,
     },
     /// A field is missing or of an unexpected shape.
-    #[error("the kernel's struct sk_buff has no usable field {field}")]
+    #[error("the kernel's struct {structure} has no usable field {field}")]
     Field {
+        /// Which should have it.
+        structure: &'static str,
         /// Its name.
         field: &'static str,
     },
@@ -49,31 +52,34 @@ pub fn running_layout() -> Result<SkbLayout, LayoutError> {
     layout(&bytes)
 }
 
+const PACKET: &str = "sk_buff";
+/// What stands at `head + end` of every packet.
+const SHARED: &str = "skb_shared_info";
+
 fn layout(bytes: &[u8]) -> Result<SkbLayout, LayoutError> {
     let types = Types::read(bytes)?;
-    let sk_buff = types.structure("sk_buff").ok_or(LayoutError::Field {
-        field: "(no such struct)",
-    })?;
-    let whole = |field| match types.field(sk_buff, field, 0, DEPTH) {
-        Some(Place { bit, bits: None }) if bit % 8 == 0 => Ok(bit / 8),
-        Some(_) | None => Err(LayoutError::Field { field }),
-    };
-    let ip_summed = match types.field(sk_buff, "ip_summed", 0, DEPTH) {
+    let ip_summed = match types.place(PACKET, "ip_summed")? {
         // Two bits inside one byte: what the programs read.
-        Some(Place { bit, bits: Some(2) }) if bit % 8 <= 6 => bit,
-        Some(_) | None => return Err(LayoutError::Field { field: "ip_summed" }),
+        Place { bit, bits: Some(2) } if bit % 8 <= 6 => bit,
+        Place { .. } => return Err(unusable(PACKET, "ip_summed")),
     };
-    let csum_start = whole("csum_start")?;
-    if whole("csum_offset")? != csum_start + 2 {
-        return Err(LayoutError::Field { field: "csum_offset" });
+    let csum_start = types.byte(PACKET, "csum_start")?;
+    if types.byte(PACKET, "csum_offset")? != csum_start + 2 {
+        return Err(unusable(PACKET, "csum_offset"));
     }
     Ok(SkbLayout {
         ip_summed: ip_summed / 8,
         ip_summed_shift: ip_summed % 8,
-        head: whole("head")?,
-        data: whole("data")?,
+        head: types.byte(PACKET, "head")?,
+        data: types.byte(PACKET, "data")?,
         csum_start,
+        end: types.byte(PACKET, "end")?,
+        gso_type: types.byte(SHARED, "gso_type")?,
     })
+}
+
+fn unusable(structure: &'static str, field: &'static str) -> LayoutError {
+    LayoutError::Field { structure, field }
 }
 
 /// Where a field is: bits from the start of the structure, and its size if it is a bit field.
@@ -128,6 +134,21 @@ impl<'a> Types<'a> {
             rest = rest.get(12 + length..).unwrap_or_default();
         }
         Ok(Self { types, strings })
+    }
+
+    /// Where the field of a structure begins, in whole bytes.
+    fn byte(&self, structure: &'static str, field: &'static str) -> Result<u32, LayoutError> {
+        match self.place(structure, field)? {
+            Place { bit, bits: None } if bit % 8 == 0 => Ok(bit / 8),
+            Place { .. } => Err(unusable(structure, field)),
+        }
+    }
+
+    fn place(&self, structure: &'static str, field: &'static str) -> Result<Place, LayoutError> {
+        let missing = "(no such struct)";
+        let within = self.structure(structure).ok_or(unusable(structure, missing))?;
+        let found = self.field(within, field, 0, DEPTH);
+        found.ok_or(unusable(structure, field))
     }
 
     fn structure(&self, name: &str) -> Option<&Type<'a>> {
@@ -262,8 +283,16 @@ mod tests {
         writer.composite(
             KIND_STRUCT,
             "sk_buff",
-            &[("", 5, 64), ("", 4, 128), ("head", 2, 192), ("data", 2, 256)],
+            &[
+                ("", 5, 64),
+                ("", 4, 128),
+                ("head", 2, 192),
+                ("data", 2, 256),
+                ("end", 1, 320),
+            ],
         );
+        let shared = [("gso_size", 1, 32), ("gso_type", 1, 192)];
+        writer.composite(KIND_STRUCT, "skb_shared_info", &shared);
         writer.finish()
     }
 
@@ -276,6 +305,8 @@ mod tests {
             head: 24,
             data: 32,
             csum_start: 16,
+            end: 40,
+            gso_type: 24,
         };
         assert_eq!(
             found, expected,
@@ -289,7 +320,10 @@ mod tests {
             assert!(
                 matches!(
                     layout(&small_kernel(odd)),
-                    Err(LayoutError::Field { field: "ip_summed" })
+                    Err(LayoutError::Field {
+                        field: "ip_summed",
+                        ..
+                    })
                 ),
                 "a field that is not two bits in one byte must not be read as if it were: {odd:#x}"
             );
@@ -323,5 +357,10 @@ mod tests {
             "head and data have been neighbours since 2.6: {found:?}"
         );
         assert!(found.ip_summed < 1024 && found.ip_summed_shift <= 6, "{found:?}");
+        assert!(found.end < found.head, "`end` stands before `head`: {found:?}");
+        assert!(
+            (4..512).contains(&found.gso_type),
+            "behind sizes, before fragments: {found:?}"
+        );
     }
 }

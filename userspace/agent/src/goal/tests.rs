@@ -1,6 +1,13 @@
 use super::*;
 use pairgate_token::address_bytes;
 
+fn own(address: &str, prefix: u32) -> grpc::Address {
+    grpc::Address {
+        address: address_bytes(address.parse().unwrap()).to_vec(),
+        prefix,
+    }
+}
+
 fn vm(name: &str) -> grpc::Vm {
     grpc::Vm {
         id: Uuid::new_v4().into_bytes().to_vec(),
@@ -8,8 +15,7 @@ fn vm(name: &str) -> grpc::Vm {
         network_id: Uuid::new_v4().into_bytes().to_vec(),
         network: "default".to_owned(),
         mac: vec![2, 0, 0, 0, 0, 1],
-        address: address_bytes("10.77.0.11".parse().unwrap()).to_vec(),
-        prefix: 24,
+        addresses: vec![own("10.77.0.11", 24), own("fd77::11", 64)],
         mtu: 1450,
         generation: 1,
         secret_key: vec![7; 32],
@@ -26,17 +32,38 @@ fn state(vms: Vec<grpc::Vm>, dead: Vec<Option<grpc::tombstone::Dead>>) -> grpc::
 }
 
 #[test]
+fn a_guest_has_addresses_of_both_families_with_prefixes_in_bits_of_their_own() {
+    let goal = Goal::read(state(vec![vm("web1")], vec![])).unwrap();
+    let guest = goal.guests.values().next().unwrap();
+    let prefixes: Vec<_> = guest.addresses.iter().map(|own| own.prefix).collect();
+    assert_eq!(prefixes, [24, 64]);
+    assert!(guest.owns("10.77.0.11".parse().unwrap()) && guest.owns("fd77::11".parse().unwrap()));
+    assert!(!guest.owns("fd77::12".parse().unwrap()));
+}
+
+#[test]
 fn a_guest_that_cannot_be_served_does_not_hold_up_the_others_or_the_dead() {
-    let mut six = vm("six");
-    six.address = address_bytes("fd77::11".parse().unwrap()).to_vec();
-    let mut group = vm("group");
-    group.mac[0] = 1;
-    let dead = vec![Some(grpc::tombstone::Dead::PairId(9))];
-    let goal = Goal::read(state(vec![vm("web1"), six, group], dead)).unwrap();
-    assert_eq!(goal.guests.len(), 1);
-    let why: Vec<_> = goal.left_out.iter().map(|out| out.why.clone()).collect();
-    assert_eq!(why, [GuestError::Ipv6, GuestError::Field("MAC address")]);
-    assert!(goal.tombstones.pairs.contains(&9));
+    type Change = fn(&mut grpc::Vm);
+    let cases: [(GuestError, Change); 7] = [
+        (GuestError::Addresses(0), |vm| vm.addresses.clear()),
+        (GuestError::Addresses(9), |vm| {
+            vm.addresses = (1..=9).map(|last| own(&format!("fd77::{last}"), 64)).collect();
+        }),
+        (GuestError::Field("address"), |vm| vm.addresses.push(own("fd77::11", 80))),
+        (GuestError::Field("address"), |vm| vm.addresses[0] = own("ff02::1", 64)),
+        (GuestError::Field("address"), |vm| vm.addresses[0].address.truncate(4)),
+        (GuestError::Field("prefix"), |vm| vm.addresses[0].prefix = 33),
+        (GuestError::Field("MAC address"), |vm| vm.mac[0] = 1),
+    ];
+    for (why, change) in cases {
+        let mut wrong = vm("wrong");
+        change(&mut wrong);
+        let dead = vec![Some(grpc::tombstone::Dead::PairId(9))];
+        let goal = Goal::read(state(vec![vm("web1"), wrong], dead)).unwrap();
+        assert_eq!(goal.guests.len(), 1, "{why}");
+        assert_eq!(goal.left_out[0].why, why);
+        assert!(goal.tombstones.pairs.contains(&9));
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! whole map. What is in the book is in the kernel: the ledger writes the kernel first.
 
 use super::life::Life;
-use crate::{clock::BootTime, request::mint::MintedToken};
-use pairgate_abi::{Handle, InEntry, OutEntry, OutKey};
+use crate::{carries::Opposite, clock::BootTime, request::mint::MintedToken};
+use pairgate_abi::{CARRIES_ALL, CARRIES_ALL_NOTED, Handle, InEntry, OutEntry, OutKey};
 use pairgate_token::Claims;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -46,7 +46,11 @@ pub struct Book {
     by_token: HashMap<Vec<u8>, Handle>,
     by_pair: HashMap<u64, HashSet<Handle>>,
     by_peer: HashMap<[u8; 16], usize>,
+    /// Handles by the receiving tap, its guest's address, and the peer's.
+    by_talk: HashMap<Talk, HashSet<Handle>>,
 }
+
+type Talk = (u32, [u8; 16], [u8; 16]);
 
 impl Book {
     pub fn incoming(&self) -> impl Iterator<Item = (Handle, &Incoming)> {
@@ -80,6 +84,19 @@ impl Book {
         Some((*handle, self.incoming.get(handle)?))
     }
 
+    /// What the pair carries by which a peer answers our guest.
+    pub fn answers(&self, tap: u32, own: [u8; 16], peer: [u8; 16]) -> Opposite {
+        let handles = self.by_talk.get(&(tap, own, peer)).into_iter().flatten();
+        let mut entries = handles.filter_map(|handle| self.incoming.get(handle));
+        let all = entries.any(|incoming| {
+            matches!(
+                incoming.entry.carries.kind,
+                CARRIES_ALL | CARRIES_ALL_NOTED
+            )
+        });
+        if all { Opposite::CarriesAll } else { Opposite::Other }
+    }
+
     /// Every handle of one pair.
     pub fn of_pair(&self, pair: u64) -> Vec<(Handle, InEntry)> {
         let handles = self.by_pair.get(&pair).into_iter().flatten();
@@ -93,6 +110,7 @@ impl Book {
         self.strike_in(handle);
         self.by_pair.entry(entry.pair_id).or_default().insert(handle);
         *self.by_peer.entry(entry.src_host).or_default() += 1;
+        self.by_talk.entry(talk(&entry)).or_default().insert(handle);
         let (origin, token) = origin.unzip();
         let token = token.map(<[u8]>::to_vec);
         if let Some(token) = &token {
@@ -114,6 +132,12 @@ impl Book {
         }
     }
 
+    pub fn note_mtu(&mut self, key: OutKey, mtu: u16) {
+        if let Some(outgoing) = self.outgoing.get_mut(&key) {
+            outgoing.entry.mtu = mtu;
+        }
+    }
+
     pub fn note_out(&mut self, key: OutKey, outgoing: Outgoing) {
         self.outgoing.insert(key, outgoing);
     }
@@ -130,6 +154,10 @@ impl Book {
     pub fn expires(&self, handle: Handle) -> Option<u64> {
         let origin = self.incoming.get(&handle)?.origin.as_ref()?;
         Some(origin.claims.expires_unix_secs)
+    }
+
+    pub fn origin_in(&self, handle: Handle) -> Option<&Origin> {
+        self.incoming.get(&handle)?.origin.as_ref()
     }
 
     pub fn life_in(&self, handle: Handle) -> Option<Life> {
@@ -166,6 +194,12 @@ impl Book {
                 self.by_pair.remove(&entry.pair_id);
             }
         }
+        if let Some(handles) = self.by_talk.get_mut(&talk(&entry)) {
+            handles.remove(&handle);
+            if handles.is_empty() {
+                self.by_talk.remove(&talk(&entry));
+            }
+        }
         if let Some(count) = self.by_peer.get_mut(&entry.src_host) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -177,4 +211,8 @@ impl Book {
     pub fn strike_out(&mut self, key: &OutKey) {
         self.outgoing.remove(key);
     }
+}
+
+fn talk(entry: &InEntry) -> Talk {
+    (entry.tap, entry.dst_addr, entry.src_addr)
 }

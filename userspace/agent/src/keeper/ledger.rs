@@ -5,6 +5,8 @@
 //! - a pair is written only while the goal state, its tombstones and the lease allow it;
 //! - a revision counts as applied only after every entry that it ends is out of the kernel and no program run
 //!   that saw one is left; a failed removal leaves the revision unapplied;
+//! - the conversations of a pair that has ended are forgotten before its receipt: what was allowed under an old
+//!   grant brings no reply under a new one;
 //! - the lease is written only once the revision that it was granted at is applied, and is never lowered
 //!   except to nothing.
 
@@ -12,16 +14,19 @@ use super::{
     Seat, TableError, Tables,
     agenda::{Agenda, Subject},
     book::{Book, Origin, Outgoing},
-    fate,
+    fate::Ends,
+    flows::Conversations,
     life::{Life, Start},
     limits::{IDLE, LINGER, PAIRS_RESERVE},
+    refusals::Refusals,
     seats::Seats,
 };
 use crate::{
     clock::BootTime,
     goal::{Goal, Guest},
 };
-use pairgate_abi::{Handle, InEntry, OutKey, TapEntry, limits::PAIRS};
+use pairgate_abi::{Handle, InEntry, OWN_ADDRESSES, OutEntry, OutKey, TapEntry, limits::PAIRS};
+use pairgate_token::address_bytes;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -41,7 +46,7 @@ pub struct Ledger<T> {
     /// Removals that no receipt has spoken of yet.
     unreported: Removals,
     /// Something was removed, and the programs that may have seen it have not been waited for.
-    unsettled: bool,
+    pub(super) unsettled: bool,
     /// Revisions whose entries are gone and whose tap queues are being drained, oldest first.
     closing: VecDeque<Closing>,
     lease: BootTime,
@@ -54,6 +59,8 @@ pub struct Ledger<T> {
     pub(super) agenda: Agenda,
     /// How long a pair may go unused.
     pub(super) idle: Duration,
+    pub(super) conversations: Conversations,
+    pub(super) refusals: Refusals,
 }
 
 /// What was removed: how many entries, and the taps (with their slots) that they delivered to.
@@ -118,7 +125,7 @@ impl<T: Tables> Ledger<T> {
             entries: 0,
             taps: taps.iter().map(|(tap, entry)| (*tap, entry.slot)).collect(),
         };
-        Ok(Self {
+        let mut ledger = Self {
             seats: Seats::read(taps),
             lease: tables.lease()?,
             tables,
@@ -133,7 +140,12 @@ impl<T: Tables> Ledger<T> {
             resting: HashMap::new(),
             agenda,
             idle: IDLE,
-        })
+            conversations: Conversations::default(),
+            refusals: Refusals::default(),
+        };
+        ledger.forget_uncovered()?;
+        ledger.forgive_unknown()?;
+        Ok(ledger)
     }
 
     /// Pairs that go unused for so long are removed from here on.
@@ -177,46 +189,64 @@ impl<T: Tables> Ledger<T> {
             return Err(TakeUpError::Older { offered, newest });
         }
         self.goal = Some(goal.clone());
-        self.close_ended(&goal, now).map_err(|source| TakeUpError::Table {
+        let unusable = |source| TakeUpError::Table {
             revision: offered,
             source,
-        })
+        };
+        self.close_ended(&goal, now).map_err(unusable)?;
+        if offered > newest {
+            // Something has changed, and any of our guests may have been meant.
+            self.forgive_all().map_err(unusable)?;
+        }
+        Ok(())
     }
 
     fn close_ended(&mut self, goal: &Goal, now: BootTime) -> Result<(), TableError> {
         let ended: Vec<_> = self
             .book
             .incoming()
-            .filter(|(_, incoming)| fate::ends_in(goal, &incoming.entry, peer(incoming.origin.as_ref())))
+            .filter(|(_, incoming)| {
+                Ends::of_incoming(&incoming.entry, peer(incoming.origin.as_ref())).are_over(goal)
+            })
             .map(|(handle, incoming)| (handle, incoming.entry))
             .collect();
         let ended_out: Vec<_> = self
             .book
             .outgoing()
-            .filter(|(_, outgoing)| fate::ends_out(goal, &outgoing.entry, peer(outgoing.origin.as_ref())))
-            .map(|(key, _)| key)
+            .filter(|(key, outgoing)| {
+                Ends::of_outgoing(key, &outgoing.entry, peer(outgoing.origin.as_ref())).are_over(goal)
+            })
+            .map(|(key, outgoing)| (key, outgoing.entry))
             .collect();
+        self.conversations.end_dormant(goal);
         self.remove(&ended, &ended_out, now)
     }
 
-    /// Removes entries and waits until no program acts on them. What is removed is remembered for the next
-    /// receipt, and waited for, even if a later removal fails and the rest has to be tried again.
+    /// Removes the entries of pairs that have ended, waits until no program acts on them, and forgets what was said
+    /// under them. What is removed is remembered for the next receipt, and waited for, even if a later removal
+    /// fails and the rest has to be tried again.
     fn remove(
         &mut self,
         incoming: &[(Handle, InEntry)],
-        outgoing: &[OutKey],
+        outgoing: &[(OutKey, OutEntry)],
         now: BootTime,
     ) -> Result<(), TableError> {
         for (handle, entry) in incoming {
             self.take_in(*handle, entry, now)?;
+            self.end_conversations_in(entry);
             self.unreported.entries += 1;
             self.unreported.taps.insert(entry.tap, entry.slot);
         }
-        for key in outgoing {
+        for (key, entry) in outgoing {
             self.take_out(*key)?;
+            self.end_conversations_out(key, entry);
             self.unreported.entries += 1;
+            if entry.local_tap != 0 {
+                self.unreported.taps.insert(entry.local_tap, entry.local_slot);
+            }
         }
-        self.settle()
+        self.settle()?;
+        self.forget_ended()
     }
 
     /// Takes one entry out of kernel and book; [`Self::settle`] must follow. A handle that somebody may still
@@ -339,14 +369,11 @@ impl<T: Tables> Ledger<T> {
         };
         if known.is_none() {
             self.tables.clear_slot(slot)?;
+            self.tables.new_flows(slot)?;
+        } else if self.seats.of_vm(guest.id).is_none() {
+            self.tables.keep_flows(slot)?;
         }
-        let entry = TapEntry {
-            mac: guest.mac,
-            ipv4_prefix: guest.prefix,
-            reserved: 0,
-            ipv4: guest.address.octets(),
-            slot,
-        };
+        let entry = row(guest, slot);
         if known != Some(entry) {
             self.tables.put_tap(tap, entry)?;
         }
@@ -365,14 +392,20 @@ impl<T: Tables> Ledger<T> {
         let outgoing: Vec<_> = self
             .book
             .outgoing()
-            .map(|(key, _)| key)
-            .filter(|key| key.tap == tap)
+            .filter(|(key, outgoing)| key.tap == tap || outgoing.entry.local_tap == tap)
+            .map(|(key, outgoing)| (key, outgoing.entry))
             .collect();
         self.remove(&incoming, &outgoing, now)?;
+        self.forgive_tap(tap)?;
         self.unsettled = true;
         self.tables.remove_tap(tap)?;
+        let slot = self.seats.entry(tap).map(|entry| entry.slot);
         self.seats.strike(tap);
-        self.settle()
+        self.settle()?;
+        match slot {
+            Some(slot) => self.tables.drop_flows(slot),
+            None => Ok(()),
+        }
     }
 
     /// Removes entries whose taps have no row: what a start in the middle of a removal may have left.
@@ -387,8 +420,11 @@ impl<T: Tables> Ledger<T> {
         let outgoing: Vec<_> = self
             .book
             .outgoing()
-            .map(|(key, _)| key)
-            .filter(|key| !taps.contains(&key.tap))
+            .filter(|(key, outgoing)| {
+                let local = outgoing.entry.local_tap;
+                !taps.contains(&key.tap) || (local != 0 && !taps.contains(&local))
+            })
+            .map(|(key, outgoing)| (key, outgoing.entry))
             .collect();
         self.remove(&incoming, &outgoing, now)
     }
@@ -416,14 +452,16 @@ impl<T: Tables> Ledger<T> {
             .map(|(key, _)| key)
             .collect();
         for (handle, entry) in &incoming {
-            self.take_in(*handle, entry, now)?;
+            self.rest_in(*handle, entry, now)?;
         }
         for key in &outgoing {
-            self.take_out(*key)?;
+            self.rest_out(*key)?;
         }
         self.resting.retain(|_, end| *end > now);
         self.remove_unused_ways()?;
-        self.settle()
+        self.settle()?;
+        self.forget_ended()?;
+        self.forgive_past(now)
     }
 
     fn remove_unused_ways(&mut self) -> Result<(), TableError> {
@@ -442,8 +480,28 @@ impl<T: Tables> Ledger<T> {
     }
 }
 
-fn peer(origin: Option<&Origin>) -> Option<Uuid> {
+pub(super) fn peer(origin: Option<&Origin>) -> Option<Uuid> {
     origin.map(|origin| origin.host)
+}
+
+/// What the programs are told of a guest. A goal state names no more addresses than there are places.
+fn row(guest: &Guest, slot: u32) -> TapEntry {
+    let mut row = TapEntry {
+        mac: guest.mac,
+        count: 0,
+        reserved: 0,
+        slot,
+        prefixes: [0; OWN_ADDRESSES],
+        addresses: [[0; 16]; OWN_ADDRESSES],
+    };
+    let places = row.prefixes.iter_mut().zip(&mut row.addresses);
+    for ((prefix, address), own) in places.zip(&guest.addresses) {
+        // Bits of the 16-byte form.
+        *prefix = own.prefix + if own.address.is_ipv4() { 96 } else { 0 };
+        *address = address_bytes(own.address);
+        row.count += 1;
+    }
+    row
 }
 
 #[cfg(test)]

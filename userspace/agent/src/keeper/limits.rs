@@ -1,6 +1,6 @@
 //! Bounds of the keeper, each with its reason.
 
-use pairgate_abi::limits::PAIRS;
+use pairgate_abi::limits::{PAIRS, REFUSALS, SLOTS};
 use std::time::Duration;
 
 /// Commands waiting for the keeper. Each takes microseconds unless a goal state closes pairs; a full queue
@@ -27,6 +27,12 @@ pub const LINGER: Duration = Duration::from_secs(60);
 /// How long a pair's older handle lives on once a newer token has been accepted: what is in flight arrives.
 pub const OLD_HANDLE_LIFE: Duration = Duration::from_secs(30);
 
+/// How long a refusal is remembered.
+pub const REFUSAL_LIFE: Duration = Duration::from_secs(5);
+
+/// Refusals remembered for one guest: its share of the map.
+pub const REFUSALS_PER_TAP: usize = (REFUSALS / SLOTS) as usize;
+
 /// Random picks for a free handle. With the map full one pick in eight million is taken.
 pub const HANDLE_TRIES: usize = 8;
 
@@ -41,6 +47,10 @@ pub const DRAIN_LIMIT: Duration = Duration::from_millis(50);
 
 /// Between two looks at a queue that is being drained.
 pub const DRAIN_POLL: Duration = Duration::from_millis(1);
+
+/// Pairs whose packets are made smaller in one go, when the uplink's MTU has fallen: each one costs a wait for
+/// running programs, and the keeper has other things to do as well.
+pub const NARROWED_AT_ONCE: usize = 64;
 
 /// Between two looks at what is due: renewals and unused pairs. An eighth of the time that a token of the
 /// shortest sensible life leaves for its renewal.

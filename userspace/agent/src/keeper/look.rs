@@ -31,12 +31,13 @@ impl<T: Tables> Ledger<T> {
             }
         }
         for (handle, entry) in unused_in {
-            self.take_in(handle, &entry, now)?;
+            self.rest_in(handle, &entry, now)?;
         }
         for key in unused_out {
-            self.take_out(key)?;
+            self.rest_out(key)?;
         }
         self.settle()?;
+        self.forget_ended()?;
         Ok(renew)
     }
 
@@ -46,6 +47,7 @@ impl<T: Tables> Ledger<T> {
         let peer = address_bytes(peer);
         let forgotten = self.book.outgoing().filter(|(_, outgoing)| {
             outgoing.entry.dst_host == peer
+                && outgoing.entry.local_tap == 0
                 && outgoing.entry.deadline_ns > now.nanos()
                 && handle.is_none_or(|handle| handle == outgoing.entry.handle)
         });

@@ -9,71 +9,57 @@
 
 mod agenda;
 mod book;
+mod deliver;
+mod doors;
 mod drain;
+pub mod entries;
 mod fate;
+mod flows;
 mod guard;
+mod handle;
 mod ledger;
 mod life;
 pub mod limits;
 mod look;
 mod open;
+mod refusals;
 mod seats;
 mod tables;
 mod view;
+mod ways;
 
+pub use doors::{DoorError, Doors};
 pub use drain::undrained;
+pub use handle::{KeeperHandle, Stopping};
+use handle::Command;
 pub use ledger::{Applied, Ledger, TakeUpError};
 pub use open::{Admitted, OpenError, Way};
+pub use refusals::Memory;
 pub use seats::Seat;
 pub use tables::{TableError, Tables};
 pub use view::{GuestView, PairCounts, PairRow, View};
 
 use crate::{
-    admit::{Refusal, VerifiedPair},
+    admit::Refusal,
     clock::{BootTime, RegistryClock},
     datapath::{Loaded, maps::Maps},
     goal::Goal,
+    hold::{Hold, Sender},
     net::Net,
-    present::CarriedPair,
     request::mint::MintedToken,
     totals::Totals,
 };
 use arc_swap::ArcSwap;
-use pairgate_abi::{Handle, OutKey};
+use pairgate_abi::OutKey;
 use pairgate_api::grpc;
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::{JoinSet, block_in_place},
     time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-
-/// What the other tasks may ask of the keeper.
-enum Command {
-    Goal(Goal),
-    Grant {
-        asked: BootTime,
-        length: Duration,
-        revision: u64,
-    },
-    Uplink(bool),
-    Admit {
-        pair: Box<VerifiedPair>,
-        answer: oneshot::Sender<Result<Admitted, Refusal>>,
-    },
-    Carry {
-        pair: Box<CarriedPair>,
-        way: Way,
-        answer: oneshot::Sender<Result<(), Refusal>>,
-    },
-    Again {
-        peer: IpAddr,
-        handle: Option<Handle>,
-    },
-    List(oneshot::Sender<Vec<PairRow>>),
-}
 
 /// What the keeper wants done at other hosts.
 #[derive(Clone, Debug)]
@@ -84,81 +70,12 @@ pub enum Errand {
     Offer(OutKey, Box<MintedToken>),
 }
 
-/// The way to the keeper for every other task.
-#[derive(Clone, Debug)]
-pub struct KeeperHandle {
-    commands: mpsc::Sender<Command>,
-    view: Arc<ArcSwap<View>>,
-}
-
-/// The keeper has stopped, because the agent stops.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the agent is stopping")]
-pub struct Stopping;
-
-impl KeeperHandle {
-    /// What was in force a moment ago; the keeper decides by what is in force now.
-    pub fn view(&self) -> Arc<View> {
-        self.view.load_full()
-    }
-
-    pub async fn goal(&self, goal: Goal) -> Result<(), Stopping> {
-        self.send(Command::Goal(goal)).await
-    }
-
-    /// A lease that the registry granted at `revision` to a question sent at `asked`.
-    pub async fn grant(&self, asked: BootTime, length: Duration, revision: u64) -> Result<(), Stopping> {
-        self.send(Command::Grant {
-            asked,
-            length,
-            revision,
-        })
-        .await
-    }
-
-    /// Whether the uplink carries this host's address. Without it the lease ends at once and stays ended.
-    pub async fn uplink(&self, has_address: bool) -> Result<(), Stopping> {
-        self.send(Command::Uplink(has_address)).await
-    }
-
-    pub async fn admit(&self, pair: VerifiedPair) -> Result<Admitted, Refusal> {
-        let (answer, result) = oneshot::channel();
-        let pair = Box::new(pair);
-        let sent = self.send(Command::Admit { pair, answer }).await;
-        sent.map_err(|Stopping| Refusal::NotReady)?;
-        result.await.unwrap_or(Err(Refusal::NotReady))
-    }
-
-    pub async fn carry(&self, pair: CarriedPair, way: Way) -> Result<(), Refusal> {
-        let (answer, result) = oneshot::channel();
-        let pair = Box::new(pair);
-        let sent = self.send(Command::Carry { pair, way, answer }).await;
-        sent.map_err(|Stopping| Refusal::NotReady)?;
-        result.await.unwrap_or(Err(Refusal::NotReady))
-    }
-
-    /// This peer may have forgotten what it accepted: one handle, or everything.
-    pub async fn again(&self, peer: IpAddr, handle: Option<Handle>) -> Result<(), Stopping> {
-        self.send(Command::Again { peer, handle }).await
-    }
-
-    /// Every kernel entry of a pair.
-    pub async fn list(&self) -> Result<Vec<PairRow>, Stopping> {
-        let (answer, result) = oneshot::channel();
-        self.send(Command::List(answer)).await?;
-        result.await.map_err(|_| Stopping)
-    }
-
-    async fn send(&self, command: Command) -> Result<(), Stopping> {
-        self.commands.send(command).await.map_err(|_| Stopping)
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub struct Keeper {
     ledger: Ledger<Maps>,
     loaded: Loaded,
+    doors: Doors,
     net: Net,
     totals: Arc<Totals>,
     clock: RegistryClock,
@@ -166,6 +83,8 @@ pub struct Keeper {
     errands: mpsc::Sender<Errand>,
     view: Arc<ArcSwap<View>>,
     counts: Arc<PairCounts>,
+    hold: Arc<Hold>,
+    sender: Sender,
     /// What became of each guest's tap.
     guests: HashMap<Uuid, GuestState>,
     /// For each tap, packets that passed its guard and will never be read nor counted as dropped.
@@ -201,11 +120,15 @@ enum Again {
 pub struct Parts {
     pub maps: Maps,
     pub loaded: Loaded,
+    pub doors: Doors,
     pub net: Net,
     pub totals: Arc<Totals>,
     pub clock: RegistryClock,
     pub receipts: mpsc::Sender<grpc::Receipt>,
     pub errands: mpsc::Sender<Errand>,
+    /// First packets, and the way out for them.
+    pub hold: Arc<Hold>,
+    pub sender: Sender,
     /// How long a pair may go unused.
     pub idle: Duration,
 }
@@ -222,11 +145,14 @@ impl Keeper {
         let keeper = Self {
             ledger,
             loaded: parts.loaded,
+            doors: parts.doors,
             net: parts.net,
             totals: parts.totals,
             clock: parts.clock,
             receipts: parts.receipts,
             errands: parts.errands,
+            hold: parts.hold,
+            sender: parts.sender,
             view: view.clone(),
             counts,
             guests: HashMap::new(),
@@ -287,13 +213,40 @@ impl Keeper {
                 let _ = answer.send(result.map_err(|error| refusal(&error)));
             }
             Command::Carry { pair, way, answer } => {
-                let result = block_in_place(|| self.ledger.carry(&pair, way, BootTime::now()));
+                let result = block_in_place(|| self.carry(&pair, way));
                 let _ = answer.send(result.map_err(|error| refusal(&error)));
             }
+            Command::Join { there, back, answer } => {
+                let result = block_in_place(|| self.join(&there, back.as_deref()));
+                let _ = answer.send(result.map_err(|error| refusal(&error)));
+            }
+            Command::Refuse {
+                pair,
+                revision,
+                answer,
+            } => {
+                let done = self.ledger.refuse(pair, revision, BootTime::now());
+                let _ = answer.send(done.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a refusal could not be remembered");
+                    Memory::Full
+                }));
+            }
+            Command::Deliver(pair) => block_in_place(|| self.deliver_open(pair)),
             Command::Again { peer, handle } => {
                 for errand in self.ledger.again(peer, handle, BootTime::now()) {
                     // What finds no room is renewed in its time.
                     let _ = self.errands.try_send(errand);
+                }
+            }
+            Command::Alive(answer) => {
+                let _ = answer.send(());
+            }
+            Command::Hosts(answer) => {
+                let _ = answer.send(self.ledger.hosts());
+            }
+            Command::Lead { ways, mtu } => {
+                if let Err(error) = block_in_place(|| self.ledger.lead(&ways, mtu)) {
+                    tracing::error!(%error, "the ways to other hosts could not be written");
                 }
             }
             Command::List(answer) => {
@@ -385,6 +338,7 @@ impl Keeper {
             let done = block_in_place(|| self.ledger.sweep(BootTime::now()));
             self.report(done);
             self.watch_programs();
+            self.watch_doors().await;
         }
         self.watch_taps().await;
         let Some(goal) = self.ledger.goal().cloned() else {

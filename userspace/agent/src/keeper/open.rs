@@ -1,22 +1,27 @@
-//! Opening pairs: the only two writes that let packets through. Everything that can have changed since a
+//! Opening pairs: the only three writes that let packets through. Everything that can have changed since a
 //! token was looked at is looked at again here, in the step of the write.
 
 use super::{
     Ledger, Seat, TableError, Tables,
     agenda::Subject,
     book::{Origin, Outgoing},
+    entries::{self, Terms},
     life::{Life, Start},
     limits::{
         HANDLE_TRIES, OLD_HANDLE_LIFE, PAIRS_PER_PEER, PAIRS_PER_TAP, PAIRS_RESERVE, RENEWALS_PER_PEER,
     },
 };
 use crate::{
-    admit::{self, Refusal, VerifiedPair},
+    admit::{self, LocalPair, Refusal, VerifiedPair},
+    carries::Opposite,
     clock::BootTime,
     goal::Guest,
     present::CarriedPair,
+    request::mint::MintedToken,
 };
-use pairgate_abi::{Handle, NextHop, OutKey, limits::PAIRS};
+use pairgate_abi::{
+    CARRIES_ALL, CARRIES_ALL_NOTED, Handle, NextHop, OutEntry, OutKey, limits::PAIRS,
+};
 use pairgate_token::{Claims, Untimely, address_bytes};
 use rand::Rng;
 use uuid::Uuid;
@@ -60,9 +65,10 @@ impl<T: Tables> Ledger<T> {
     /// Opens an incoming pair. The same token again gets the same handle, and no deadline ever moves later.
     pub fn admit(&mut self, pair: &VerifiedPair, now: BootTime) -> Result<Admitted, OpenError> {
         let claims = pair.claims();
-        let (guest, seat) =
-            self.may_open(claims, End::Destination, pair.source_host(), pair.deadline(), now)?;
+        self.may_open(claims, pair.source_host(), now)?;
+        let (guest, seat) = self.at_home(claims, End::Destination)?;
         let mtu = guest.mtu;
+        is_good(pair.deadline(), now)?;
         if let Some((handle, _)) = self.book.of_token(pair.token_bytes()) {
             if self.tables.used_in(handle)?.is_some() {
                 return Ok(Admitted { handle, mtu });
@@ -71,7 +77,13 @@ impl<T: Tables> Ledger<T> {
             self.book.strike_in(handle);
         }
         let peer = address_bytes(claims.source_host);
-        let older = self.book.of_pair(claims.pair_id);
+        // Of the same two addresses: a pair has a handle for each two of its guests'.
+        let mut older = self.book.of_pair(claims.pair_id);
+        let between = (
+            address_bytes(claims.source_address),
+            address_bytes(claims.destination_address),
+        );
+        older.retain(|(_, entry)| (entry.src_addr, entry.dst_addr) == between);
         // A renewal has two handles for a while, and must not fail where the pair itself had room.
         let room = if older.is_empty() { 0 } else { RENEWALS_PER_PEER };
         if self.book.held_by(&peer) >= PAIRS_PER_PEER + room {
@@ -111,39 +123,134 @@ impl<T: Tables> Ledger<T> {
     /// A token never takes the place of one of the same pair that ends later: it may have been under way
     /// while that one was renewed.
     pub fn carry(&mut self, pair: &CarriedPair, way: Way, now: BootTime) -> Result<(), OpenError> {
+        let (seat, terms) = self.may_carry(pair, way, now)?;
         let claims = pair.claims();
-        let (guest, seat) =
-            self.may_open(claims, End::Source, pair.destination_host(), pair.deadline(), now)?;
-        let mtu = guest.mtu.min(pair.mtu()).min(way.mtu);
-        let key = OutKey {
-            tap: seat.tap,
-            destination: address_bytes(claims.destination_address),
+        let Some(life) = self.succession(claims, seat.tap, pair.deadline(), now)? else {
+            return Ok(());
         };
-        let mut life = Life::new(Start::Fresh, now, pair.deadline());
-        if let Some(old) = self.book.out(&key) {
-            let of_this_pair = old.origin.as_ref().filter(|old| is_same(&old.claims, claims));
-            match of_this_pair.map(|old| old.claims.expires_unix_secs) {
-                Some(old_expires) if old_expires > claims.expires_unix_secs => return Ok(()),
-                Some(old_expires) if old_expires == claims.expires_unix_secs => life = old.life.moved(now),
-                _ => life = Life::new(Start::After(old.life), now, pair.deadline()),
-            }
-        } else {
-            self.has_room(seat.tap)?;
-        }
-        let (key, entry) = self.tables.open_out(pair, seat, way.hop, mtu)?;
+        let written = self.tables.open_out(pair, seat, way.hop, terms)?;
+        self.note_opened(written, claims, pair.destination_host(), pair.minted(), life);
+        Ok(())
+    }
+
+    /// What [`Self::carry`] would write now, for packets that are to go before everything that comes after it.
+    pub fn foresee(
+        &self,
+        pair: &CarriedPair,
+        way: Way,
+        now: BootTime,
+    ) -> Result<(OutKey, OutEntry), OpenError> {
+        let (seat, terms) = self.may_carry(pair, way, now)?;
+        Ok((entries::out_key(pair.claims(), seat.tap), entries::outgoing(pair, terms)))
+    }
+
+    /// Opens a pair between two guests of this host, or moves it to a newer token, by the same rules.
+    pub fn join(&mut self, pair: &LocalPair, opposite: Opposite, now: BootTime) -> Result<(), OpenError> {
+        let (from, to, terms) = self.may_join(pair, opposite, now)?;
+        let claims = pair.claims();
+        let Some(life) = self.succession(claims, from.tap, pair.deadline(), now)? else {
+            return Ok(());
+        };
+        let written = self.tables.open_local(pair, from, to, terms)?;
+        self.note_opened(written, claims, pair.host(), None, life);
+        Ok(())
+    }
+
+    /// What [`Self::join`] would write now.
+    pub fn foresee_local(
+        &self,
+        pair: &LocalPair,
+        opposite: Opposite,
+        now: BootTime,
+    ) -> Result<(OutKey, OutEntry), OpenError> {
+        let (from, to, terms) = self.may_join(pair, opposite, now)?;
+        Ok((entries::out_key(pair.claims(), from.tap), entries::local(pair, to, terms)))
+    }
+
+    fn may_carry(&self, pair: &CarriedPair, way: Way, now: BootTime) -> Result<(Seat, Terms), Refusal> {
+        let claims = pair.claims();
+        self.may_open(claims, pair.destination_host(), now)?;
+        let (guest, seat) = self.at_home(claims, End::Source)?;
+        is_good(pair.deadline(), now)?;
+        let opposite = self.book.answers(
+            seat.tap,
+            address_bytes(claims.source_address),
+            address_bytes(claims.destination_address),
+        );
+        let terms = Terms {
+            mtu: guest.mtu.min(pair.mtu()).min(way.mtu),
+            opposite,
+        };
+        Ok((seat, terms))
+    }
+
+    /// What is known of the opposite pair comes from its token, or from its entry.
+    fn may_join(
+        &self,
+        pair: &LocalPair,
+        opposite: Opposite,
+        now: BootTime,
+    ) -> Result<(Seat, Seat, Terms), Refusal> {
+        let claims = pair.claims();
+        self.may_open(claims, pair.host(), now)?;
+        let (source, from) = self.at_home(claims, End::Source)?;
+        let (destination, to) = self.at_home(claims, End::Destination)?;
+        is_good(pair.deadline(), now)?;
+        let back = self.book.out(&OutKey {
+            tap: to.tap,
+            source: address_bytes(claims.destination_address),
+            destination: address_bytes(claims.source_address),
+        });
+        let carries_all = back.is_some_and(|back| {
+            matches!(back.entry.carries.kind, CARRIES_ALL | CARRIES_ALL_NOTED)
+        });
+        let terms = Terms {
+            mtu: source.mtu.min(destination.mtu),
+            opposite: if carries_all { Opposite::CarriesAll } else { opposite },
+        };
+        Ok((from, to, terms))
+    }
+
+    /// The life of an entry that takes the place of what stands there; none if that ends later.
+    fn succession(
+        &self,
+        claims: &Claims,
+        tap: u32,
+        deadline: BootTime,
+        now: BootTime,
+    ) -> Result<Option<Life>, Refusal> {
+        let Some(old) = self.book.out(&entries::out_key(claims, tap)) else {
+            self.has_room(tap)?;
+            return Ok(Some(Life::new(Start::Fresh, now, deadline)));
+        };
+        let of_this_pair = old.origin.as_ref().filter(|old| is_same(&old.claims, claims));
+        Ok(match of_this_pair.map(|old| old.claims.expires_unix_secs) {
+            Some(old_expires) if old_expires > claims.expires_unix_secs => None,
+            Some(old_expires) if old_expires == claims.expires_unix_secs => Some(old.life.moved(now)),
+            _ => Some(Life::new(Start::After(old.life), now, deadline)),
+        })
+    }
+
+    fn note_opened(
+        &mut self,
+        (key, entry): (OutKey, OutEntry),
+        claims: &Claims,
+        host: Uuid,
+        token: Option<&MintedToken>,
+        life: Life,
+    ) {
         let origin = Origin {
-            host: pair.destination_host(),
+            host,
             claims: claims.clone(),
         };
-        let carried = Outgoing {
+        let opened = Outgoing {
             entry,
             origin: Some(origin),
-            token: pair.minted().cloned(),
+            token: token.cloned(),
             life,
         };
-        self.book.note_out(key, carried);
+        self.book.note_out(key, opened);
         self.agenda.note(life.look_at, Subject::Out(key));
-        Ok(())
     }
 
     /// Whether a tap may have one outgoing pair more.
@@ -161,15 +268,8 @@ impl<T: Tables> Ledger<T> {
         Ok(())
     }
 
-    /// The guest at our end of the pair and its seat, if nothing speaks against the pair now.
-    fn may_open(
-        &self,
-        claims: &Claims,
-        our_end: End,
-        peer: Uuid,
-        deadline: BootTime,
-        now: BootTime,
-    ) -> Result<(Guest, Seat), Refusal> {
+    /// Nothing that binds the whole host, and nothing dead, speaks against the pair now.
+    fn may_open(&self, claims: &Claims, peer: Uuid, now: BootTime) -> Result<(), Refusal> {
         let goal = self.goal_in_force().ok_or(Refusal::NotReady)?;
         if now >= self.lease() {
             return Err(Refusal::Lease);
@@ -177,20 +277,29 @@ impl<T: Tables> Ledger<T> {
         if goal.tombstones.hosts.contains(&peer) {
             return Err(Refusal::DeadHost);
         }
-        admit::alive(claims, &goal.tombstones)?;
-        let (vm, generation) = match our_end {
-            End::Source => (claims.source_vm, claims.source_generation),
-            End::Destination => (claims.destination_vm, claims.destination_generation),
+        admit::alive(claims, &goal.tombstones)
+    }
+
+    /// The guest at one end of the pair and its seat, if it is ours and what the token says it is.
+    fn at_home(&self, claims: &Claims, end: End) -> Result<(&Guest, Seat), Refusal> {
+        let goal = self.goal_in_force().ok_or(Refusal::NotReady)?;
+        let (vm, generation, address) = match end {
+            End::Source => (claims.source_vm, claims.source_generation, claims.source_address),
+            End::Destination => (
+                claims.destination_vm,
+                claims.destination_generation,
+                claims.destination_address,
+            ),
         };
         let guest = goal.guests.get(&vm).ok_or(Refusal::NotHere)?;
         if guest.generation != generation {
             return Err(Refusal::Generation);
         }
-        let seat = self.seats.of_vm(vm).ok_or(Refusal::NotHere)?;
-        if now >= deadline {
-            return Err(Refusal::Untimely(Untimely::Expired));
+        if !guest.owns(address) {
+            return Err(Refusal::NotHere);
         }
-        Ok((guest.clone(), seat))
+        let seat = self.seats.of_vm(vm).ok_or(Refusal::NotHere)?;
+        Ok((guest, seat))
     }
 
     fn free_handle(&self, now: BootTime) -> Option<Handle> {
@@ -202,6 +311,13 @@ impl<T: Tables> Ledger<T> {
                 !rests && !self.book.holds(*handle)
             })
     }
+}
+
+fn is_good(deadline: BootTime, now: BootTime) -> Result<(), Refusal> {
+    if now >= deadline {
+        return Err(Refusal::Untimely(Untimely::Expired));
+    }
+    Ok(())
 }
 
 /// Whether two tokens are for the same thing at different times.

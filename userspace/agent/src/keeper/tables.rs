@@ -1,13 +1,17 @@
 //! What the ledger writes to: the kernel's maps, or in tests maps that fail.
 
-use super::Seat;
-use crate::{admit::VerifiedPair, clock::BootTime, present::CarriedPair};
-use pairgate_abi::{Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
+use super::{Seat, entries::Terms};
+use crate::{
+    admit::{LocalPair, VerifiedPair},
+    clock::BootTime,
+    present::CarriedPair,
+};
+use pairgate_abi::{FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
 
 /// The maps that authorise, by their owner's verbs.
 ///
-/// An entry of a pair is written only from a [`VerifiedPair`] or a [`CarriedPair`]; nothing here takes the
-/// bytes of an entry, so nothing unverified can become one.
+/// An entry of a pair is written only from a [`VerifiedPair`], a [`CarriedPair`] or a [`LocalPair`]; nothing here
+/// takes the bytes of an entry, so nothing unverified can become one.
 pub trait Tables {
     fn taps(&self) -> Result<Vec<(u32, TapEntry)>, TableError>;
     fn incoming(&self) -> Result<Vec<(Handle, InEntry)>, TableError>;
@@ -20,14 +24,25 @@ pub trait Tables {
 
     fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError>;
     fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError>;
-    /// `mtu` is the largest inner packet that both ends and the way between them take.
     fn open_out(
         &mut self,
         pair: &CarriedPair,
         seat: Seat,
         hop: NextHop,
-        mtu: u16,
+        terms: Terms,
     ) -> Result<(OutKey, OutEntry), TableError>;
+    /// Opens a pair between two guests of this host: the sender's seat, and the receiver's.
+    fn open_local(
+        &mut self,
+        pair: &LocalPair,
+        from: Seat,
+        to: Seat,
+        terms: Terms,
+    ) -> Result<(OutKey, OutEntry), TableError>;
+    /// The way to a host, if it is another than before.
+    fn set_next_hop(&mut self, host: [u8; 16], hop: NextHop) -> Result<(), TableError>;
+    /// Lets smaller packets through by an outgoing pair than before; never larger.
+    fn narrow_out(&mut self, key: OutKey, entry: OutEntry, mtu: u16) -> Result<OutEntry, TableError>;
     /// Ends an incoming pair sooner; never later.
     fn shorten_in(&mut self, handle: Handle, entry: InEntry, end: BootTime) -> Result<InEntry, TableError>;
 
@@ -41,6 +56,23 @@ pub trait Tables {
     fn set_lease(&mut self, end: BootTime) -> Result<(), TableError>;
     /// Makes the counters and budgets of a slot zero, for a new guest.
     fn clear_slot(&mut self, slot: u32) -> Result<(), TableError>;
+
+    /// Gives a slot an empty table of conversations.
+    fn new_flows(&mut self, slot: u32) -> Result<(), TableError>;
+    /// Makes sure that a slot has a table of conversations; one that is there stays as it is.
+    fn keep_flows(&mut self, slot: u32) -> Result<(), TableError>;
+    fn drop_flows(&mut self, slot: u32) -> Result<(), TableError>;
+    /// Every conversation that a slot's guest has opened and that is remembered.
+    fn flows(&self, slot: u32) -> Result<Vec<FlowKey>, TableError>;
+    fn remove_flow(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError>;
+    /// When a packet of this conversation last passed.
+    fn flow_used(&self, slot: u32, flow: FlowKey) -> Result<Option<u64>, TableError>;
+    fn note_flow(&mut self, slot: u32, flow: FlowKey, at: BootTime) -> Result<(), TableError>;
+
+    fn refusals(&self) -> Result<Vec<OutKey>, TableError>;
+    /// From here on to that instant nobody is asked again.
+    fn refuse(&mut self, key: OutKey, until: BootTime) -> Result<(), TableError>;
+    fn remove_refusal(&mut self, key: OutKey) -> Result<(), TableError>;
 }
 
 /// A map did not do what it was told. What it held before holds still.

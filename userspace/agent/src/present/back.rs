@@ -30,10 +30,6 @@ pub enum BackError {
     Time(#[from] Untimely),
     #[error("the registry's time is not known yet")]
     NoTime,
-    #[error(
-        "the token of the way back has a grant or serves replies only, which this agent cannot enforce yet"
-    )]
-    Unsupported,
     #[error("the handle of the way back is reserved")]
     Handle,
     #[error("the MTU of the way back is {0}")]
@@ -54,9 +50,6 @@ impl CarriedPair {
         }
         if claims.expires_unix_secs > there.claims().expires_unix_secs {
             return Err(BackError::Longer);
-        }
-        if claims.replies_only || !claims.grants.is_all() {
-            return Err(BackError::Unsupported);
         }
         claims.judge(clock.unix_secs(now).ok_or(BackError::NoTime)?)?;
         if back.mtu < SMALLEST_MTU {
@@ -181,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_back_is_for_no_longer_and_for_nothing_that_we_cannot_enforce() {
+    fn a_way_back_is_for_no_longer_and_for_now() {
         let refused = |change: fn(&mut Claims)| {
             let mut claims = mirror(&good().claims);
             change(&mut claims);
@@ -199,18 +192,21 @@ mod tests {
             refused(|c| c.not_before_unix_secs += 60),
             BackError::Time(Untimely::Early)
         );
-        assert_eq!(refused(|c| c.replies_only = true), BackError::Unsupported);
-        assert_eq!(
-            refused(|c| {
-                let web = Grant {
-                    protocol: 6,
-                    first: 443,
-                    last: 443,
-                };
-                c.grants = Grants::new(vec![web]).unwrap();
-            }),
-            BackError::Unsupported
-        );
+    }
+
+    #[test]
+    fn a_way_back_may_carry_less_than_the_way_there() {
+        let mut claims = mirror(&good().claims);
+        claims.replies_only = true;
+        assert!(take(&claims, 7, 1450).unwrap().claims().replies_only);
+        claims.replies_only = false;
+        let web = Grant {
+            protocol: 6,
+            first: 443,
+            last: 443,
+        };
+        claims.grants = Grants::new(vec![web]).unwrap();
+        assert_eq!(take(&claims, 7, 1450).unwrap().claims().grants, claims.grants);
     }
 
     #[test]

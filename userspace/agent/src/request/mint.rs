@@ -10,7 +10,7 @@ use pairgate_token::{
     Claims, MINT_NONCE_LEN, MintProof, MintQuestion, Refusal, Untimely, UnverifiedToken, address_bytes,
 };
 use std::{net::IpAddr, time::Duration};
-use tonic::transport::Channel;
+use crate::registry_link::RegistryLink;
 use uuid::Uuid;
 
 /// A mint takes milliseconds; a registry that takes longer is asked again by the next packet.
@@ -51,6 +51,28 @@ impl MintedToken {
     pub fn deadline(&self) -> BootTime {
         self.deadline
     }
+
+    /// Whether both guests are ours: then it is offered to nobody.
+    pub fn is_local(&self) -> bool {
+        self.claims.source_host == self.claims.destination_host
+    }
+}
+
+/// What is asked: may this guest send from that address of its to that other one?
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub guest: &'a Guest,
+    pub source: IpAddr,
+    pub destination: IpAddr,
+    /// Whether the token of the opposite pair is wanted too.
+    pub with_back: bool,
+}
+
+/// This host, as its certificate has it.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnHost {
+    pub id: Uuid,
+    pub address: IpAddr,
 }
 
 /// Why there is no token.
@@ -81,10 +103,6 @@ pub enum WrongToken {
     Source,
     #[error("its token leads to another destination")]
     Destination,
-    #[error("its token has a grant or serves replies only, which this agent cannot enforce yet")]
-    Unsupported,
-    #[error("its token joins two VMs of this host, which this agent cannot do yet")]
-    SameHost,
 }
 
 impl MintError {
@@ -94,59 +112,41 @@ impl MintError {
             Self::NoTime => "no_time",
             Self::Unreachable(_) | Self::Slow => "unreachable",
             Self::Refused(_) => "refused",
-            Self::Wrong(WrongToken::SameHost) => "same_host",
-            Self::Wrong(WrongToken::Unsupported) => "unsupported",
-            Self::Wrong(
-                WrongToken::Incomplete
-                | WrongToken::Form(_)
-                | WrongToken::Time(_)
-                | WrongToken::Source
-                | WrongToken::Destination,
-            ) => "wrong",
+            Self::Wrong(_) => "wrong",
         }
     }
 
     /// Every word, and that of success.
-    pub const WORDS: [&'static str; 7] = [
-        "minted",
-        "no_time",
-        "unreachable",
-        "refused",
-        "same_host",
-        "unsupported",
-        "wrong",
-    ];
+    pub const WORDS: [&'static str; 5] = ["minted", "no_time", "unreachable", "refused", "wrong"];
 }
 
-/// One request: may this guest send to that address? With the token comes that of the opposite pair, if it was
-/// asked for and is allowed; it is bytes until [`crate::admit::verify`] has seen them.
+/// One request. With the token comes that of the opposite pair, if it was asked for and is allowed; it is bytes
+/// until [`crate::admit`] has seen them.
 pub async fn mint(
-    registry: &mut RegistryClient<Channel>,
+    registry: &mut RegistryClient<RegistryLink>,
     clock: &RegistryClock,
-    guest: &Guest,
-    destination: IpAddr,
-    our_address: IpAddr,
-    with_back: bool,
+    question: Question<'_>,
+    ours: OwnHost,
 ) -> Result<(MintedToken, Vec<u8>), MintError> {
     let asked = BootTime::now();
-    let question = MintQuestion {
-        network: guest.network,
-        source_vm: guest.id,
-        source_address: IpAddr::V4(guest.address),
-        destination_address: destination,
+    let proven = MintQuestion {
+        network: question.guest.network,
+        source_vm: question.guest.id,
+        source_address: question.source,
+        destination_address: question.destination,
         nonce: rand::random::<[u8; MINT_NONCE_LEN]>(),
         unix_secs: clock.unix_secs(asked).ok_or(MintError::NoTime)?,
     };
-    let proof = MintProof::make(&guest.key, &question);
+    let proof = MintProof::make(&question.guest.key, &proven);
     let request = grpc::MintRequest {
-        network_id: question.network.into_bytes().to_vec(),
-        src_vm: question.source_vm.into_bytes().to_vec(),
-        src_addr: address_bytes(question.source_address).to_vec(),
-        dst_addr: address_bytes(question.destination_address).to_vec(),
-        nonce: question.nonce.to_vec(),
-        unix_secs: question.unix_secs,
+        network_id: proven.network.into_bytes().to_vec(),
+        src_vm: proven.source_vm.into_bytes().to_vec(),
+        src_addr: address_bytes(proven.source_address).to_vec(),
+        dst_addr: address_bytes(proven.destination_address).to_vec(),
+        nonce: proven.nonce.to_vec(),
+        unix_secs: proven.unix_secs,
         proof: proof.as_bytes().to_vec(),
-        with_back,
+        with_back: question.with_back,
     };
     let answer = tokio::time::timeout(ANSWER_LIMIT, registry.mint(request)).await;
     let answer = answer.map_err(|_| MintError::Slow)?;
@@ -155,7 +155,7 @@ pub async fn mint(
         Some(Answer::Minted(mut minted)) => {
             clock.learn(asked, minted.registry_unix_ms);
             let back = std::mem::take(&mut minted.back_token);
-            let minted = examine(minted, guest, destination, our_address, clock, BootTime::now());
+            let minted = examine(minted, question, ours, clock, BootTime::now());
             Ok((minted.map_err(MintError::Wrong)?, back))
         }
         Some(Answer::Refused(refused)) => Err(MintError::Refused(refused.because)),
@@ -167,30 +167,27 @@ pub async fn mint(
 /// gave must not open anything.
 fn examine(
     minted: grpc::Minted,
-    guest: &Guest,
-    destination: IpAddr,
-    our_address: IpAddr,
+    question: Question<'_>,
+    ours: OwnHost,
     clock: &RegistryClock,
     now: BootTime,
 ) -> Result<MintedToken, WrongToken> {
     let token = UnverifiedToken::from_bytes(minted.token)?;
     let claims = token.claims_without_proof()?;
+    let guest = question.guest;
     let source_is_ours = claims.network == guest.network
         && claims.source_vm == guest.id
         && claims.source_generation == guest.generation
-        && claims.source_address == IpAddr::V4(guest.address)
-        && claims.source_host == our_address;
+        && claims.source_address == question.source
+        && claims.source_host == ours.address;
     if !source_is_ours {
         return Err(WrongToken::Source);
     }
-    if claims.destination_address != destination {
+    let destination_host = read_id(&minted.dst_host_id).ok_or(WrongToken::Incomplete)?;
+    // Our address under another id, or the other way round, is nobody's.
+    let host_is_one = (claims.destination_host == ours.address) == (destination_host == ours.id);
+    if claims.destination_address != question.destination || !host_is_one {
         return Err(WrongToken::Destination);
-    }
-    if claims.replies_only || !claims.grants.is_all() {
-        return Err(WrongToken::Unsupported);
-    }
-    if claims.destination_host == our_address {
-        return Err(WrongToken::SameHost);
     }
     claims.judge(clock.unix_secs(now).ok_or(WrongToken::Incomplete)?)?;
     let agent_port = u16::try_from(minted.dst_agent_port)
@@ -200,7 +197,7 @@ fn examine(
         deadline: clock
             .deadline(claims.expires_unix_secs)
             .ok_or(WrongToken::Incomplete)?,
-        destination_host: read_id(&minted.dst_host_id).ok_or(WrongToken::Incomplete)?,
+        destination_host,
         agent_port: agent_port.ok_or(WrongToken::Incomplete)?,
         token,
         claims,

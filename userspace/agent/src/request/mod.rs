@@ -1,8 +1,9 @@
 //! From a guest's first packet to an open pair: event → mint → offer → entry.
 //!
-//! Events only say that a packet found no entry; losing one costs nothing. Everything a guest can make this
-//! task do is bounded per guest ([`desk`]). When the registry is gone nothing opens and nothing is queued:
-//! each request fails, and the guest's next packet asks again.
+//! Events only say that a packet found no entry; losing one costs nothing. A first packet that the program could
+//! hold comes along and waits in [`crate::hold`], for a second at most. Everything a guest can make this task do is
+//! bounded per guest ([`desk`]). When the registry is gone nothing opens: each request fails, and the guest's next
+//! packet asks again.
 
 pub mod desk;
 pub mod mint;
@@ -11,41 +12,47 @@ use crate::{
     admit::{self, Facts, Offerer, Refusal},
     clock::{BootTime, RegistryClock},
     goal::Guest,
-    keeper::{Admitted, Errand, KeeperHandle, Way},
+    hold::{Hold, HeldFrame},
+    keeper::{Admitted, Errand, KeeperHandle, Memory, Way},
     metrics::Metrics,
     net::{Net, WayError},
     present::{OfferError, Presenter, is_mirror},
+    registry_link::RegistryLink,
     uplink::Uplink,
 };
 use aya::maps::{MapData, RingBuf};
-use desk::{Desk, Wish};
-use mint::{MintError, MintedToken, WrongToken};
-use pairgate_abi::{EVENT_UNKNOWN_HANDLE, Event};
+use desk::{Desk, Outcome, Taken, Wish};
+use mint::{MintError, MintedToken, OwnHost, Question};
+use pairgate_abi::{DropReason, EVENT_UNKNOWN_HANDLE, Event, Held};
 use pairgate_api::{
     grpc::{self, registry_client::RegistryClient},
     routes::Role,
 };
+use pairgate_packet::outer;
 use pairgate_token::address_from_bytes;
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc,
     task::JoinSet,
-    time::interval,
+    time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use uuid::Uuid;
 use zerocopy::FromBytes;
 
-/// Bytes of our headers around an inner packet: IPv4, UDP, VXLAN and the inner Ethernet header.
-const OVERHEAD: u32 = 20 + 8 + 8 + 14;
+/// Bytes of our headers around an inner packet.
+const fn overhead(underlay: IpAddr) -> u32 {
+    let headers = match underlay {
+        IpAddr::V4(_) => outer::LENGTH_V4,
+        IpAddr::V6(_) => outer::LENGTH_V6,
+    };
+    // Less than a hundred.
+    headers as u32
+}
+
+/// How exactly the time of held packets is kept.
+const PATIENCE_STEP: Duration = Duration::from_millis(50);
 
 /// Hints to peers at a time.
 const HINTS: usize = 16;
@@ -55,8 +62,6 @@ const HINTS: usize = 16;
 enum RequestError {
     #[error("no guest is known behind this tap")]
     NoGuest,
-    #[error("IPv6 is not carried yet")]
-    Ipv6,
     #[error("this host's lease has ended")]
     Lease,
     #[error(transparent)]
@@ -69,10 +74,34 @@ enum RequestError {
     Carry(#[from] Refusal),
 }
 
+impl RequestError {
+    /// Whether asking again makes no sense until something changes at the registry. What a peer only cannot do yet
+    /// is not final.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Mint(MintError::Refused(_)) => true,
+            Self::Offer(OfferError::Refused { because, .. }) => !NOT_YET.contains(&because.as_str()),
+            Self::NoGuest | Self::Lease | Self::Mint(_) | Self::Way(_) | Self::Offer(_) | Self::Carry(_) => false,
+        }
+    }
+}
+
+/// Words of a peer that is about to catch up.
+const NOT_YET: [&str; 8] = [
+    "not_ready",
+    "lease",
+    "no_time",
+    "early",
+    "not_here",
+    "generation",
+    "internal",
+    "full",
+];
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Requester {
-    pub registry: RegistryClient<Channel>,
+    pub registry: RegistryClient<RegistryLink>,
     pub presenter: Arc<Presenter>,
     pub keeper: KeeperHandle,
     pub net: Net,
@@ -80,58 +109,138 @@ pub struct Requester {
     pub metrics: Arc<Metrics>,
     pub uplink: Uplink,
     pub overlay_port: u16,
-    /// Set once two VMs of this host were seen to want a pair.
-    pub same_host_seen: Arc<AtomicBool>,
+    pub host_id: Uuid,
+    pub hold: Arc<Hold>,
+}
+
+/// What the kernel tells us by.
+pub struct Rings {
+    pub events: RingBuf<MapData>,
+    pub held: RingBuf<MapData>,
+}
+
+impl fmt::Debug for Rings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rings").finish_non_exhaustive()
+    }
+}
+
+/// Whatever is under way.
+#[derive(Default)]
+struct Work {
+    desk: Desk,
+    requests: JoinSet<(Wish, Outcome)>,
+    errands: JoinSet<Wish>,
+    hints: JoinSet<()>,
 }
 
 impl Requester {
-    /// Reads events until `stop`. Requests in progress are dropped then: an offer that was accepted but not
-    /// yet entered here ends at its deadline.
+    /// Reads events and held packets until `stop`. Requests in progress are dropped then: an offer that was accepted
+    /// but not yet entered here ends at its deadline.
     pub async fn run(
         self,
-        events: RingBuf<MapData>,
+        rings: Rings,
         mut errands: mpsc::Receiver<Errand>,
         stop: CancellationToken,
     ) -> io::Result<()> {
-        // SAFETY: the ring's descriptor is that of its map; the ring owns it, never exchanges it, and lives
-        // in here from now on.
-        let mut events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }?;
-        let mut desk = Desk::default();
-        let mut requests: JoinSet<(Wish, bool)> = JoinSet::new();
-        let mut running: JoinSet<Wish> = JoinSet::new();
-        let mut hints: JoinSet<()> = JoinSet::new();
+        let (mut events, mut held) = (readable(rings.events)?, readable(rings.held)?);
+        let mut work = Work::default();
         let mut tidy = interval(desk::REFUSAL_MEMORY);
+        let mut patience = interval(PATIENCE_STEP);
+        patience.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(done) = requests.join_next() => {
-                    if let Ok((wish, opened)) = done {
-                        desk.done(wish, opened, BootTime::now());
+                Some(done) = work.requests.join_next() => {
+                    if let Ok((wish, outcome)) = done {
+                        self.finish(wish, outcome, &mut work).await;
                     }
                 }
-                Some(done) = running.join_next() => {
+                Some(done) = work.errands.join_next() => {
                     if let Ok(wish) = done {
-                        desk.ran(wish);
+                        work.desk.ran(wish);
+                        self.attend(wish, BootTime::now(), &mut work).await;
                     }
                 }
                 // Those that wait in the queue keep their places there.
-                Some(errand) = errands.recv(), if desk.has_errand_free() => {
-                    self.set_out(errand, &mut desk, &mut running);
+                Some(errand) = errands.recv(), if work.desk.has_errand_free() => {
+                    self.set_out(errand, &mut work);
                 }
-                _ = tidy.tick() => desk.tidy(BootTime::now()),
+                _ = tidy.tick() => work.desk.tidy(BootTime::now()),
+                _ = patience.tick(), if !self.hold.is_empty() => self.hold.give_up(BootTime::now()),
+                ready = held.readable_mut() => {
+                    let mut ready = ready?;
+                    while let Some(item) = ready.get_inner_mut().next() {
+                        let frame = self.keep(&item);
+                        drop(item);
+                        if let Some((wish, raised)) = frame {
+                            self.attend(wish, raised, &mut work).await;
+                        }
+                    }
+                    ready.clear_ready();
+                }
                 ready = events.readable_mut() => {
                     let mut ready = ready?;
                     while let Some(item) = ready.get_inner_mut().next() {
                         let Ok(event) = Event::read_from_bytes(&item) else { continue };
                         if event.kind == EVENT_UNKNOWN_HANDLE {
-                            self.hint(&event, &mut hints);
+                            self.hint(&event, &mut work.hints);
                         } else {
-                            self.consider(event, &mut desk, &mut requests);
+                            self.consider(event, &mut work);
                         }
                     }
                     ready.clear_ready();
                 }
             }
+        }
+    }
+
+    /// Takes a first packet over from the kernel.
+    fn keep(&self, item: &[u8]) -> Option<(Wish, BootTime)> {
+        let record = Held::ref_from_bytes(item).ok()?;
+        let Some(frame) = HeldFrame::read(record) else {
+            tracing::error!(tap = record.tap, "a held packet is not what its record says");
+            self.hold.unreadable(record.slot);
+            return None;
+        };
+        let noted = (frame.key, frame.raised);
+        self.hold.keep(frame);
+        Some(noted)
+    }
+
+    /// Something may be held for this wish: it is asked for, waits, or goes on by what is known already.
+    async fn attend(&self, wish: Wish, raised: BootTime, work: &mut Work) {
+        if !self.hold.holds(&wish) {
+            return;
+        }
+        match work.desk.take(wish, raised, BootTime::now()) {
+            Taken::Start => self.ask(wish, work),
+            Taken::Busy => work.desk.wait(wish),
+            // The packet was on its way to us while its pair was opened. A keeper that has stopped sends nothing.
+            Taken::Stale(Outcome::Opened) => {
+                let _ = self.keeper.deliver(wish).await;
+            }
+            Taken::Stale(Outcome::Refused) => self.hold.drop_all(&wish, DropReason::Denied),
+            // It is answered with the request, or given up after its time.
+            Taken::UnderWay | Taken::Silent | Taken::Stale(Outcome::Failed | Outcome::Overtaken) => {}
+        }
+    }
+
+    async fn finish(&self, wish: Wish, outcome: Outcome, work: &mut Work) {
+        let now = BootTime::now();
+        work.desk.done(wish, outcome, now);
+        match outcome {
+            Outcome::Opened => {
+                if self.hold.holds(&wish) {
+                    let _ = self.keeper.deliver(wish).await;
+                }
+            }
+            Outcome::Refused => self.hold.drop_all(&wish, DropReason::Denied),
+            Outcome::Overtaken => self.attend(wish, now, work).await,
+            Outcome::Failed => {}
+        }
+        while let Some(next) = work.desk.next(|wish| self.hold.holds(wish)) {
+            self.ask(next, work);
         }
     }
 
@@ -148,34 +257,33 @@ impl Requester {
         }
     }
 
-    fn consider(&self, event: Event, desk: &mut Desk, requests: &mut JoinSet<(Wish, bool)>) {
+    /// A packet that could not be held has found no entry.
+    fn consider(&self, event: Event, work: &mut Work) {
         let wish = Wish {
             tap: event.tap,
+            source: event.source,
             destination: event.destination,
         };
         let raised = BootTime::from_nanos(event.at_ns);
-        if desk.take(wish, raised, BootTime::now()) {
-            let requester = self.clone();
-            requests.spawn(async move {
-                let opened = requester.fulfil(wish).await;
-                (wish, opened)
-            });
+        if work.desk.take(wish, raised, BootTime::now()) == Taken::Start {
+            self.ask(wish, work);
         }
     }
 
+    fn ask(&self, wish: Wish, work: &mut Work) {
+        let requester = self.clone();
+        work.requests.spawn(async move { (wish, requester.fulfil(wish).await) });
+    }
+
     /// A pair that has become something else meanwhile needs nothing: the keeper looks again.
-    fn set_out(&self, errand: Errand, desk: &mut Desk, running: &mut JoinSet<Wish>) {
-        let (pair, token) = match errand {
+    fn set_out(&self, errand: Errand, work: &mut Work) {
+        let (wish, token) = match errand {
             Errand::Renew(pair) => (pair, None),
             Errand::Offer(pair, token) => (pair, Some(token)),
         };
-        let wish = Wish {
-            tap: pair.tap,
-            destination: pair.destination,
-        };
-        if desk.send(wish) {
+        if work.desk.send(wish) {
             let requester = self.clone();
-            running.spawn(async move {
+            work.errands.spawn(async move {
                 match token {
                     Some(token) => requester.offer_again(wish, &token).await,
                     None => requester.renew(wish).await,
@@ -190,7 +298,7 @@ impl Requester {
     async fn renew(mut self, wish: Wish) {
         let destination = address_from_bytes(wish.destination);
         // Each direction is renewed for its own use.
-        let renewed = self.open(wish.tap, destination, false).await;
+        let renewed = self.open(wish, false).await;
         self.metrics
             .renewed(renewed.as_ref().map_or("failed", |()| "renewed"));
         match renewed {
@@ -201,60 +309,84 @@ impl Requester {
         }
     }
 
-    async fn fulfil(mut self, wish: Wish) -> bool {
+    async fn fulfil(mut self, wish: Wish) -> Outcome {
         let destination = address_from_bytes(wish.destination);
-        match self.open(wish.tap, destination, true).await {
-            Ok(()) => {
-                tracing::info!(tap = wish.tap, %destination, "pair opened");
-                true
-            }
-            Err(RequestError::Mint(MintError::Wrong(WrongToken::SameHost))) => {
-                if !self.same_host_seen.swap(true, Ordering::Relaxed) {
-                    tracing::warn!("two VMs of this host want a pair, which this agent cannot open yet");
-                }
-                false
-            }
+        // Before the question: what changes from now on may change the answer.
+        let revision = self.keeper.view().goal.as_ref().map(|goal| goal.revision);
+        let result = self.open(wish, true).await;
+        let outcome = match &result {
+            Ok(()) => Outcome::Opened,
+            Err(error) if error.is_final() => match self.keeper.refuse(wish, revision).await {
+                Memory::Kept => Outcome::Refused,
+                Memory::Changed => Outcome::Overtaken,
+                Memory::Full => Outcome::Failed,
+            },
+            Err(_) => Outcome::Failed,
+        };
+        match result {
+            Ok(()) => tracing::info!(tap = wish.tap, %destination, "pair opened"),
             // A guest can cause these at will, so they are no line of the log by default.
-            Err(
-                error @ (RequestError::Mint(_)
-                | RequestError::NoGuest
-                | RequestError::Ipv6
-                | RequestError::Lease),
-            ) => {
+            Err(error @ (RequestError::Mint(_) | RequestError::NoGuest | RequestError::Lease)) => {
                 tracing::debug!(tap = wish.tap, %destination, %error, "no pair");
-                false
             }
             // The registry has allowed the pair, so an operator wants to know.
             Err(error @ (RequestError::Way(_) | RequestError::Offer(_) | RequestError::Carry(_))) => {
                 tracing::warn!(tap = wish.tap, %destination, %error, "an allowed pair could not be opened");
-                false
             }
         }
+        outcome
     }
 
-    async fn open(&mut self, tap: u32, destination: IpAddr, with_back: bool) -> Result<(), RequestError> {
-        if destination.is_ipv6() {
-            return Err(RequestError::Ipv6);
-        }
-        let guest = self.guest(tap)?;
-        let minted = mint::mint(
-            &mut self.registry,
-            &self.clock,
-            &guest,
-            destination,
-            self.uplink.address,
+    async fn open(&mut self, wish: Wish, with_back: bool) -> Result<(), RequestError> {
+        let guest = self.guest(wish)?;
+        let question = Question {
+            guest: &guest,
+            source: address_from_bytes(wish.source),
+            destination: address_from_bytes(wish.destination),
             with_back,
-        )
-        .await;
+        };
+        let ours = OwnHost {
+            id: self.host_id,
+            address: self.uplink.address,
+        };
+        let minted = mint::mint(&mut self.registry, &self.clock, question, ours).await;
         self.metrics
             .minted(minted.as_ref().map_or_else(MintError::word, |_| "minted"));
         let (minted, back) = minted?;
+        if minted.is_local() {
+            return self.join(&minted, &back).await;
+        }
         let back = if back.is_empty() {
             None
         } else {
             self.accept_back(&minted, &back).await
         };
         self.present(&minted, back).await
+    }
+
+    /// Opens a pair between two guests of this host, and the opposite one if its token came too. Nobody is offered
+    /// anything: the keys of both are here.
+    async fn join(&self, minted: &MintedToken, back: &[u8]) -> Result<(), RequestError> {
+        let view = self.keeper.view();
+        let facts = Facts {
+            address: self.uplink.address,
+            overlay_port: self.overlay_port,
+            goal: view.goal.as_deref(),
+            clock: &self.clock,
+        };
+        let there = admit::verify_local(minted.bytes(), self.host_id, facts, BootTime::now())?;
+        let back = if back.is_empty() {
+            None
+        } else {
+            let back = admit::verify_local(back, self.host_id, facts, BootTime::now());
+            let back = back.and_then(|back| match is_mirror(there.claims(), back.claims()) {
+                true => Ok(back),
+                false => Err(Refusal::NotHere),
+            });
+            back.inspect_err(|why| tracing::warn!(%why, "the registry's token for the way back is not good here"))
+                .ok()
+        };
+        Ok(self.keeper.join(there, back).await?)
     }
 
     /// Offers a live token again. It opens what it opened before, for as long as it did before.
@@ -267,9 +399,7 @@ impl Requester {
 
     /// From a token to an entry.
     async fn present(&self, minted: &MintedToken, back: Option<grpc::Back>) -> Result<(), RequestError> {
-        let IpAddr::V4(peer) = minted.claims().destination_host else {
-            return Err(RequestError::Ipv6);
-        };
+        let peer = minted.claims().destination_host;
         // Before the offer: a peer should not hold a pair that cannot be carried.
         let way = way_to(&self.net, &self.uplink, peer).await?;
         let offered = self.presenter.offer(minted, back).await;
@@ -279,7 +409,7 @@ impl Requester {
         self.keeper.carry(pair, way).await?;
         if started_anew {
             // A keeper that has stopped offers nothing.
-            let _ = self.keeper.again(IpAddr::V4(peer), None).await;
+            let _ = self.keeper.again(peer, None).await;
         }
         Ok(())
     }
@@ -323,19 +453,30 @@ impl Requester {
         self.keeper.admit(pair).await
     }
 
-    fn guest(&self, tap: u32) -> Result<Guest, RequestError> {
+    fn guest(&self, wish: Wish) -> Result<Guest, RequestError> {
         let view = self.keeper.view();
         if view.lease <= BootTime::now() {
             return Err(RequestError::Lease);
         }
-        view.guest_of_tap(tap).cloned().ok_or(RequestError::NoGuest)
+        let guest = view.guest_of_tap(wish.tap).cloned();
+        // The program has seen an older row of the tap.
+        guest
+            .filter(|guest| guest.owns(address_from_bytes(wish.source)))
+            .ok_or(RequestError::NoGuest)
     }
 }
 
 /// The way to a peer host by the uplink.
-pub(crate) async fn way_to(net: &Net, uplink: &Uplink, peer: Ipv4Addr) -> Result<Way, WayError> {
+pub(crate) async fn way_to(net: &Net, uplink: &Uplink, peer: IpAddr) -> Result<Way, WayError> {
     Ok(Way {
         hop: net.next_hop(peer, uplink.index).await?,
-        mtu: u16::try_from(uplink.mtu.saturating_sub(OVERHEAD)).unwrap_or(u16::MAX),
+        mtu: uplink.largest_inner(),
     })
+}
+
+fn readable(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
+    // SAFETY: the ring's descriptor is that of its map; the ring owns it, never exchanges it, and lives in here
+    // from now on.
+    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
+    Ok(ring)
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     admit::{
         Refusal,
-        tests::{Case, NOW, good},
+        tests::{Case, NOW, good, own},
     },
     keeper::{OpenError, Way, limits::PAIRS_PER_PEER},
     present::tests::join,
@@ -11,16 +11,22 @@ use crate::{
 use fake::Fake;
 use pairgate_abi::NextHop;
 
+mod addresses;
+mod conversations;
 mod fake;
+mod local;
 mod model;
+mod refusals;
 mod renewal;
 
 const TAP: u32 = 7;
+/// Of the second guest, if there is one.
+const OTHER_TAP: u32 = 8;
 const LEASE: Duration = Duration::from_secs(3600);
 const WAY: Way = Way {
     hop: NextHop {
         interface: 2,
-        neighbour: [192, 0, 2, 2],
+        neighbour: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 2],
     },
     mtu: 1550,
 };
@@ -36,6 +42,9 @@ fn running(kernel: &Fake, case: &Case, revision: u64) -> Ledger<Fake> {
 fn apply(ledger: &mut Ledger<Fake>, case: &Case, revision: u64) -> Vec<Applied> {
     ledger.take_up(Arc::new(case.goal(revision)), NOW).unwrap();
     ledger.seat(&case.guest, TAP).unwrap().unwrap();
+    if let Some(neighbour) = &case.neighbour {
+        ledger.seat(neighbour, OTHER_TAP).unwrap().unwrap();
+    }
     let (taken, _) = ledger.removals().unwrap();
     ledger.drained(taken, 0).unwrap()
 }
@@ -300,7 +309,7 @@ fn a_vm_that_leaves_or_gets_a_new_generation_takes_its_pairs_along() {
         }),
         ("a new generation", |case| case.guest.generation += 1),
         ("a new address", |case| {
-            case.guest.address = [10, 77, 0, 22].into()
+            case.guest.addresses = vec![own("10.77.0.22", 24)]
         }),
         ("a floor for the source", |case| {
             case.tombstones.floors.insert(case.claims.source_vm, 3);
@@ -328,7 +337,7 @@ fn a_taps_pairs_go_before_its_row() {
     ledger.vacate(TAP, NOW).unwrap();
     assert_eq!(
         kernel.0.borrow().log,
-        ["remove_in", "quiesce", "remove_tap", "quiesce"]
+        ["remove_in", "quiesce", "remove_tap", "quiesce", "drop_flows"]
     );
 }
 
@@ -396,7 +405,7 @@ fn sender() -> (Case, CarriedPairCase) {
     let mut case = good();
     case.guest.id = case.claims.source_vm;
     case.guest.generation = case.claims.source_generation;
-    case.guest.address = [10, 77, 0, 11].into();
+    case.guest.addresses = vec![own("10.77.0.11", 24)];
     (case, || join(&minted(), 5, 6, 1450).unwrap())
 }
 

@@ -1,27 +1,34 @@
 use super::*;
-use crate::admit::tests::{NOW, clock, good};
-use pairgate_token::{Grant, Grants, SecretKey};
+use crate::admit::tests::{NOW, clock, good, own};
+use pairgate_token::SecretKey;
 
 /// What was asked, and an answer that fits.
 struct Case {
     guest: Guest,
+    source: IpAddr,
     destination: IpAddr,
     claims: Claims,
     host: Vec<u8>,
     port: u32,
 }
 
+const OURS: OwnHost = OwnHost {
+    id: Uuid::from_u128(0x1),
+    address: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+};
+
 fn fitting() -> Case {
     let case = good();
     let claims = case.claims;
     let guest = Guest {
         id: claims.source_vm,
-        address: [10, 77, 0, 11].into(),
+        addresses: vec![own("10.77.0.11", 24)],
         generation: claims.source_generation,
         ..case.guest
     };
     Case {
         guest,
+        source: claims.source_address,
         destination: claims.destination_address,
         claims,
         host: vec![2; 16],
@@ -40,8 +47,16 @@ impl Case {
             registry_unix_ms: 0,
             back_token: Vec::new(),
         };
-        let ours = [192, 0, 2, 1].into();
-        examine(minted, &self.guest, self.destination, ours, &clock(), NOW)
+        examine(minted, self.question(), OURS, &clock(), NOW)
+    }
+
+    fn question(&self) -> Question<'_> {
+        Question {
+            guest: &self.guest,
+            source: self.source,
+            destination: self.destination,
+            with_back: false,
+        }
     }
 }
 
@@ -58,6 +73,23 @@ pub(crate) fn minted_until(secs: u64) -> MintedToken {
     case.examine().unwrap()
 }
 
+/// One for two IPv6 addresses.
+pub(crate) fn minted_six() -> MintedToken {
+    let mut case = fitting();
+    case.source = "fd77::11".parse().unwrap();
+    case.destination = "fd77::21".parse().unwrap();
+    case.claims.source_address = case.source;
+    case.claims.destination_address = case.destination;
+    case.examine().unwrap()
+}
+
+/// One that says something else besides.
+pub(crate) fn minted_with(change: impl FnOnce(&mut Claims)) -> MintedToken {
+    let mut case = fitting();
+    change(&mut case.claims);
+    case.examine().unwrap()
+}
+
 #[test]
 fn a_token_for_what_was_asked_is_taken() {
     let minted = minted();
@@ -66,9 +98,18 @@ fn a_token_for_what_was_asked_is_taken() {
 }
 
 #[test]
+fn a_token_that_joins_two_guests_of_this_host_is_taken_as_such() {
+    let mut case = fitting();
+    assert!(!case.examine().unwrap().is_local());
+    case.claims.destination_host = case.claims.source_host;
+    case.host = OURS.id.into_bytes().to_vec();
+    assert!(case.examine().unwrap().is_local());
+}
+
+#[test]
 fn a_token_for_anything_else_is_not_taken() {
     type Change = fn(&mut Case);
-    let cases: [(&str, WrongToken, Change); 13] = [
+    let cases: [(&str, WrongToken, Change); 12] = [
         ("another network", WrongToken::Source, |c| {
             c.claims.network = Uuid::from_u128(1)
         }),
@@ -87,19 +128,11 @@ fn a_token_for_anything_else_is_not_taken() {
         ("another destination", WrongToken::Destination, |c| {
             c.claims.destination_address = [10, 77, 0, 22].into();
         }),
-        ("a VM of this host", WrongToken::SameHost, |c| {
+        ("another host at our address", WrongToken::Destination, |c| {
             c.claims.destination_host = c.claims.source_host;
         }),
-        ("replies only", WrongToken::Unsupported, |c| {
-            c.claims.replies_only = true
-        }),
-        ("some ports only", WrongToken::Unsupported, |c| {
-            let web = Grant {
-                protocol: 6,
-                first: 443,
-                last: 443,
-            };
-            c.claims.grants = Grants::new(vec![web]).unwrap();
+        ("this host at another address", WrongToken::Destination, |c| {
+            c.host = OURS.id.into_bytes().to_vec();
         }),
         ("the past", WrongToken::Time(Untimely::Expired), |c| {
             c.claims.not_before_unix_secs -= 7200;
@@ -123,12 +156,11 @@ fn bytes_that_are_no_token_are_not_taken() {
     let case = fitting();
     let minted = grpc::Minted {
         token: vec![1; 184],
-        dst_host_id: case.host,
+        dst_host_id: case.host.clone(),
         dst_agent_port: case.port,
         registry_unix_ms: 0,
         back_token: Vec::new(),
     };
-    let ours = [192, 0, 2, 1].into();
-    let wrong = examine(minted, &case.guest, case.destination, ours, &clock(), NOW);
+    let wrong = examine(minted, case.question(), OURS, &clock(), NOW);
     assert!(matches!(wrong, Err(WrongToken::Form(_))));
 }

@@ -1,13 +1,12 @@
 //! Maps that fail when told to, and remember in which order they were used.
 
 use crate::{
-    admit::VerifiedPair,
+    admit::{LocalPair, VerifiedPair},
     clock::BootTime,
-    keeper::{Seat, TableError, Tables},
+    keeper::{Seat, TableError, Tables, entries, entries::Terms},
     present::CarriedPair,
 };
-use pairgate_abi::{Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
-use pairgate_token::address_bytes;
+use pairgate_abi::{FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 /// A kernel that outlives the ledgers over it, as the real one does.
@@ -21,6 +20,9 @@ pub(super) struct Kernel {
     pub(super) outgoing: HashMap<OutKey, OutEntry>,
     pub(super) hops: HashMap<[u8; 16], NextHop>,
     pub(super) lease: BootTime,
+    /// By slot.
+    pub(super) flows: HashMap<u32, HashMap<FlowKey, u64>>,
+    pub(super) refused: HashMap<OutKey, BootTime>,
     /// Verbs in the order in which they were carried out.
     pub(super) log: Vec<&'static str>,
     /// The verb that fails, and how often it works before.
@@ -111,24 +113,8 @@ impl Tables for Fake {
     fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError> {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("open_in")?;
-        let claims = pair.claims();
-        let entry = InEntry {
-            deadline_ns: pair.deadline().nanos(),
-            used_ns: 0,
-            pair_id: claims.pair_id,
-            src_host: address_bytes(claims.source_host),
-            dst_host: address_bytes(claims.destination_host),
-            src_addr: address_bytes(claims.source_address),
-            dst_addr: address_bytes(claims.destination_address),
-            tap: seat.tap,
-            mac: seat.mac,
-            reserved: [0; 2],
-            slot: seat.slot,
-            src_generation: claims.source_generation,
-            dst_generation: claims.destination_generation,
-            src_vm: claims.source_vm.into_bytes(),
-            dst_vm: claims.destination_vm.into_bytes(),
-        };
+        let entry = entries::incoming(pair, seat);
+        assert_ne!(entry.src_host, entry.dst_host, "what comes from ourselves would be received");
         assert!(
             kernel.incoming.insert(handle, entry).is_none(),
             "a handle in use was given again"
@@ -141,34 +127,44 @@ impl Tables for Fake {
         pair: &CarriedPair,
         seat: Seat,
         hop: NextHop,
-        mtu: u16,
+        terms: Terms,
     ) -> Result<(OutKey, OutEntry), TableError> {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("open_out")?;
-        let claims = pair.claims();
-        let dst_host = address_bytes(claims.destination_host);
-        let key = OutKey {
-            tap: seat.tap,
-            destination: address_bytes(claims.destination_address),
-        };
-        let entry = OutEntry {
-            deadline_ns: pair.deadline().nanos(),
-            used_ns: 0,
-            pair_id: claims.pair_id,
-            handle: pair.handle(),
-            src_host: address_bytes(claims.source_host),
-            dst_host,
-            port: claims.overlay_port.to_be_bytes(),
-            mtu,
-            src_generation: claims.source_generation,
-            dst_generation: claims.destination_generation,
-            reserved: 0,
-            src_vm: claims.source_vm.into_bytes(),
-            dst_vm: claims.destination_vm.into_bytes(),
-        };
-        kernel.hops.insert(dst_host, hop);
+        let key = entries::out_key(pair.claims(), seat.tap);
+        let entry = entries::outgoing(pair, terms);
+        kernel.hops.insert(entry.dst_host, hop);
         kernel.outgoing.insert(key, entry);
         Ok((key, entry))
+    }
+
+    fn open_local(
+        &mut self,
+        pair: &LocalPair,
+        from: Seat,
+        to: Seat,
+        terms: Terms,
+    ) -> Result<(OutKey, OutEntry), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("open_local")?;
+        let (key, entry) = (entries::out_key(pair.claims(), from.tap), entries::local(pair, to, terms));
+        kernel.outgoing.insert(key, entry);
+        Ok((key, entry))
+    }
+
+    fn set_next_hop(&mut self, host: [u8; 16], hop: NextHop) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("set_next_hop")?;
+        kernel.hops.insert(host, hop);
+        Ok(())
+    }
+
+    fn narrow_out(&mut self, key: OutKey, mut entry: OutEntry, mtu: u16) -> Result<OutEntry, TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("narrow_out")?;
+        entry.mtu = entry.mtu.min(mtu);
+        kernel.outgoing.insert(key, entry);
+        Ok(entry)
     }
 
     fn shorten_in(
@@ -231,5 +227,72 @@ impl Tables for Fake {
 
     fn clear_slot(&mut self, _slot: u32) -> Result<(), TableError> {
         self.0.borrow_mut().try_to("clear_slot")
+    }
+
+    fn new_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("new_flows")?;
+        kernel.flows.insert(slot, HashMap::new());
+        Ok(())
+    }
+
+    fn keep_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        self.0.borrow_mut().flows.entry(slot).or_default();
+        Ok(())
+    }
+
+    fn drop_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("drop_flows")?;
+        assert!(!kernel.unsettled, "a program may still look for it");
+        kernel.flows.remove(&slot);
+        Ok(())
+    }
+
+    fn flows(&self, slot: u32) -> Result<Vec<FlowKey>, TableError> {
+        let kernel = self.0.borrow();
+        let flows = kernel.flows.get(&slot).into_iter().flatten();
+        Ok(flows.map(|(flow, _)| *flow).collect())
+    }
+
+    fn remove_flow(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("remove_flow")?;
+        assert!(!kernel.unsettled, "a program may note it again");
+        if let Some(flows) = kernel.flows.get_mut(&slot) {
+            flows.remove(&flow);
+        }
+        Ok(())
+    }
+
+    fn flow_used(&self, slot: u32, flow: FlowKey) -> Result<Option<u64>, TableError> {
+        let kernel = self.0.borrow();
+        Ok(kernel.flows.get(&slot).and_then(|flows| flows.get(&flow)).copied())
+    }
+
+    fn note_flow(&mut self, slot: u32, flow: FlowKey, at: BootTime) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        if let Some(flows) = kernel.flows.get_mut(&slot) {
+            flows.insert(flow, at.nanos());
+        }
+        Ok(())
+    }
+
+    fn refusals(&self) -> Result<Vec<OutKey>, TableError> {
+        Ok(self.0.borrow().refused.keys().copied().collect())
+    }
+
+    fn refuse(&mut self, key: OutKey, until: BootTime) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("refuse")?;
+        kernel.refused.insert(key, until);
+        Ok(())
+    }
+
+    fn remove_refusal(&mut self, key: OutKey) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("remove_refusal")?;
+        kernel.refused.remove(&key);
+        Ok(())
     }
 }

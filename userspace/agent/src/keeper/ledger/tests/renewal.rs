@@ -6,6 +6,7 @@ use crate::request::mint::tests::minted_until;
 fn key() -> OutKey {
     OutKey {
         tap: TAP,
+        source: pairgate_token::address_bytes([10, 77, 0, 11].into()),
         destination: pairgate_token::address_bytes([10, 77, 0, 21].into()),
     }
 }

@@ -1,0 +1,69 @@
+//! What each tap has left: to wake the agent, to ask questions, to have first packets held.
+use crate::{
+    from_tap::Homeless,
+    maps,
+    skb::{self, Skb},
+};
+use core::mem::offset_of;
+use pairgate_abi::{Budget, Event, limits};
+use pairgate_packet::{budget, pair};
+
+/// Spends one event.
+#[inline(always)]
+pub fn may_tell(slot: u32, now: u64) -> bool {
+    let (rate, burst) = (limits::EVENTS_PER_SECOND, limits::EVENT_BURST);
+    spend(slot, offset_of!(Budget, event_ns), now, rate, burst)
+}
+
+/// Tells the agent of an event that the budget has paid.
+#[inline(always)]
+pub fn tell(slot: u32, event: Event) {
+    if !maps::raise(event) {
+        count(slot, offset_of!(Budget, lost));
+    }
+}
+
+/// Spends one neighbour answer.
+#[inline(always)]
+pub fn may_answer(slot: u32) -> bool {
+    let (rate, burst) = (limits::ANSWERS_PER_SECOND, limits::ANSWER_BURST);
+    spend(slot, offset_of!(Budget, answer_ns), skb::now(), rate, burst)
+}
+
+/// A tap without a budget may do nothing.
+#[inline(always)]
+fn spend(slot: u32, at: usize, now: u64, per_second: u64, burst: u64) -> bool {
+    let Some(kept) = maps::budget(slot) else {
+        return false;
+    };
+    let at = skb::field(kept, at);
+    match budget::spend(skb::number(at), now, per_second, burst) {
+        Some(spent) => {
+            skb::set_number(at, spent);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Hands a packet to the agent, if the tap may have one more held; true if it was taken.
+#[inline(always)]
+pub fn take(slot: u32, skb: &Skb, packet: &Homeless) -> bool {
+    let Some(kept) = maps::budget(slot) else {
+        return false;
+    };
+    let held = skb::number(skb::field(kept, offset_of!(Budget, held)));
+    if !pair::has_room(held, maps::released(slot)) {
+        return false;
+    }
+    let taken = maps::hold(skb, packet);
+    count(slot, if taken { offset_of!(Budget, held) } else { offset_of!(Budget, lost) });
+    taken
+}
+
+#[inline(always)]
+fn count(slot: u32, at: usize) {
+    if let Some(kept) = maps::budget(slot) {
+        skb::count_one(skb::field(kept, at));
+    }
+}

@@ -1,0 +1,33 @@
+//! Which way a packet takes that may pass: straight to its guest, or by the host's VXLAN device.
+//!
+//! The device takes what is big: taking the header off here would leave the marks of the tunnel on a packet that is
+//! still to be cut. And it takes, for a moment, whatever follows in the same flow: on an uplink that gathers
+//! packets the way by the device is the longer one, and what went straight would overtake it.
+use crate::{maps, skb};
+use pairgate_abi::{DropReason, limits};
+use pairgate_packet::{
+    Metadata,
+    outer::{self, Outer},
+    receiver,
+};
+
+/// How old the instant of a flow's last big packet may get before it is written again.
+const STEP_NS: u64 = limits::BIG_NS / 16;
+
+/// True if the frame goes by the device. A host without one takes nothing big.
+#[inline(always)]
+pub fn is_by_device(metadata: &Metadata, outer: &Outer, now: u64) -> Result<bool, DropReason> {
+    if maps::settings().vxlan == 0 {
+        return match metadata.gso {
+            Some(_) => Err(DropReason::Offload),
+            None => Ok(false),
+        };
+    }
+    let Some(last) = maps::big(outer::big_cell(outer)) else {
+        return Err(DropReason::Internal);
+    };
+    if metadata.gso.is_some() {
+        skb::touch(last, now, STEP_NS);
+    }
+    Ok(receiver::goes_big(metadata, skb::number(last), now))
+}

@@ -1,0 +1,170 @@
+//! Measurements of what a way carries: a TCP stream, small datagrams, questions and answers. Numbers mean
+//! something only beside those of another way on the same machine in the same minute.
+
+use super::EchoServer;
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// A connection or an answer that takes longer than this does not come.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What one write or read moves at most.
+const CHUNK: usize = 256 * 1024;
+/// Datagrams that one call hands to the kernel.
+const BATCH: usize = 64;
+
+/// Takes one TCP connection and throws away what comes.
+#[derive(Debug)]
+pub struct Sink {
+    address: SocketAddr,
+    received: Arc<AtomicU64>,
+    worker: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Sink {
+    /// Listens on a free port; call inside the namespace.
+    pub fn start(at: IpAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((at, 0))?;
+        let address = listener.local_addr()?;
+        let received = Arc::new(AtomicU64::new(0));
+        let count = received.clone();
+        let worker = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept()?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut buffer = vec![0; CHUNK];
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => return Ok(()),
+                    length => count.fetch_add(length as u64, Ordering::Relaxed),
+                };
+            }
+        });
+        Ok(Self {
+            address,
+            received,
+            worker: Some(worker),
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the sender has closed, and returns how many bytes came.
+    pub fn finish(mut self) -> io::Result<u64> {
+        if let Some(worker) = self.worker.take() {
+            worker
+                .join()
+                .map_err(|_| io::Error::other("the receiver of a stream panicked"))??;
+        }
+        Ok(self.received.load(Ordering::Relaxed))
+    }
+}
+
+/// Sends as much as the way takes for so long, and returns how many segments had to be sent again; call inside
+/// the namespace.
+pub fn pour(to: SocketAddr, how_long: Duration) -> io::Result<u32> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let bytes = vec![0x5a; CHUNK];
+    let start = Instant::now();
+    while start.elapsed() < how_long {
+        stream.write_all(&bytes)?;
+    }
+    sent_again(&stream)
+}
+
+fn sent_again(stream: &TcpStream) -> io::Result<u32> {
+    // SAFETY: every field of this C structure is a number: zero is valid.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: the structure lives through the call, and `length` says how large it is.
+    let got = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            level,
+            name,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if got < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(info.tcpi_total_retrans)
+}
+
+/// Sends datagrams of 18 bytes, the smallest that fill a frame, as fast as the kernel takes them, until dropped.
+#[derive(Debug)]
+pub struct Hail {
+    stop: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Hail {
+    /// Call inside the namespace.
+    pub fn start(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
+        let socket = UdpSocket::bind((from, 0))?;
+        socket.connect(to)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let worker = std::thread::spawn(move || {
+            let payload = [0_u8; 18];
+            let part = libc::iovec {
+                iov_base: payload.as_ptr().cast_mut().cast(),
+                iov_len: payload.len(),
+            };
+            // SAFETY: every field of this C structure is a number or an address: zero is valid.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_iov = (&raw const part).cast_mut();
+            message.msg_hdr.msg_iovlen = 1;
+            let mut batch = [message; BATCH];
+            while !seen.load(Ordering::Relaxed) {
+                // SAFETY: the messages and what they point to live through the call; sending only reads them.
+                let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), batch.as_mut_ptr(), BATCH as u32, 0) };
+                if sent < 0 {
+                    // A full queue, or an answer that nobody listens: neither ends a hail.
+                    std::thread::yield_now();
+                }
+            }
+        });
+        Ok(Self {
+            stop,
+            worker: Some(worker),
+        })
+    }
+}
+
+impl Drop for Hail {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(worker) = self.worker.take() {
+            let _ = worker.join();
+        }
+    }
+}
+
+/// Round trips of one byte over a TCP connection, one after the other; call inside the namespace.
+pub fn ask(server: &EchoServer, rounds: usize) -> io::Result<Vec<Duration>> {
+    let mut stream = TcpStream::connect_timeout(&server.address(), PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut byte = [0_u8];
+    let mut trips = Vec::with_capacity(rounds);
+    for _ in 0..rounds {
+        let start = Instant::now();
+        stream.write_all(&byte)?;
+        stream.read_exact(&mut byte)?;
+        trips.push(start.elapsed());
+    }
+    Ok(trips)
+}

@@ -1,0 +1,123 @@
+//! The tables of conversations: one map of the kernel for each guest, reached by its slot, so that no guest can
+//! push out another's.
+//!
+//! Each is pinned beside the others. The kernel could also hand it out by its number, but only to a process that
+//! may do everything, which the agent need not be.
+
+use super::{
+    OpenError, Pod,
+    kernel::make_lru_hash,
+    maps::{failed, removed},
+    pins::Pins,
+};
+use crate::{clock::BootTime, keeper::TableError};
+use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
+use pairgate_abi::{FlowKey, limits::FLOWS_PER_TAP, map};
+use std::{collections, fs, io};
+
+type Table = HashMap<MapData, Pod<FlowKey>, u64>;
+/// All tables, as the programs find them.
+pub(super) type Outer = HashOfMaps<MapData, u32, Table>;
+
+/// See the module.
+pub(super) struct Flows {
+    outer: Outer,
+    pins: Pins,
+    tables: collections::HashMap<u32, Table>,
+}
+
+impl Flows {
+    /// Opens the tables of an agent before this one. What is pinned and not in use is left to [`Self::renew`].
+    pub(super) fn open(outer: Outer, pins: &Pins) -> Result<Self, OpenError> {
+        let mut tables = collections::HashMap::new();
+        for slot in outer.keys() {
+            let slot = slot.map_err(unusable)?;
+            if let Ok(table) = MapData::from_pin(pins.flow_table(slot)).and_then(table) {
+                tables.insert(slot, table);
+            }
+        }
+        Ok(Self {
+            outer,
+            pins: pins.clone(),
+            tables,
+        })
+    }
+
+    /// An empty table for a new guest, in the place of one that may be there.
+    pub(super) fn renew(&mut self, slot: u32) -> Result<(), TableError> {
+        let made = make_lru_hash(size_of::<FlowKey>(), size_of::<u64>(), FLOWS_PER_TAP);
+        let made = made.map_err(MapError::IoError).and_then(MapData::from_fd);
+        let data = made.map_err(failed("make a table for", map::FLOWS))?;
+        let pin = self.pins.flow_table(slot);
+        match fs::remove_file(&pin) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("unpin a table of", map::FLOWS)(error.into()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let pinned = data.pin(&pin).map_err(|error| MapError::PinError { name: None, error });
+        pinned.map_err(failed("pin a table of", map::FLOWS))?;
+        let table = table(data).map_err(failed("make a table for", map::FLOWS))?;
+        let written = self.outer.insert(slot, &table, 0);
+        written.map_err(failed("write", map::FLOWS))?;
+        self.tables.insert(slot, table);
+        Ok(())
+    }
+
+    /// The table that is there, or an empty one.
+    pub(super) fn keep(&mut self, slot: u32) -> Result<(), TableError> {
+        if self.tables.contains_key(&slot) {
+            return Ok(());
+        }
+        self.renew(slot)
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Result<(), TableError> {
+        removed(self.outer.remove(&slot), map::FLOWS)?;
+        self.tables.remove(&slot);
+        // Made anew for the next guest in any case.
+        let _ = fs::remove_file(self.pins.flow_table(slot));
+        Ok(())
+    }
+
+    pub(super) fn of(&self, slot: u32) -> Result<Vec<FlowKey>, TableError> {
+        let Some(table) = self.tables.get(&slot) else {
+            return Ok(Vec::new());
+        };
+        let keys = table.keys().map(|key| key.map(|key| key.0));
+        keys.collect::<Result<_, _>>().map_err(failed("read", map::FLOWS))
+    }
+
+    pub(super) fn forget(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError> {
+        match self.tables.get_mut(&slot) {
+            Some(table) => removed(table.remove(&Pod(flow)), map::FLOWS),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn used(&self, slot: u32, flow: FlowKey) -> Result<Option<u64>, TableError> {
+        match self.tables.get(&slot).map(|table| table.get(&Pod(flow), 0)) {
+            None | Some(Err(MapError::KeyNotFound | MapError::ElementNotFound)) => Ok(None),
+            Some(found) => found.map(Some).map_err(failed("read", map::FLOWS)),
+        }
+    }
+
+    pub(super) fn note(&mut self, slot: u32, flow: FlowKey, at: BootTime) -> Result<(), TableError> {
+        let Some(table) = self.tables.get_mut(&slot) else {
+            return Ok(());
+        };
+        let written = table.insert(Pod(flow), at.nanos(), 0);
+        written.map_err(failed("write", map::FLOWS))
+    }
+}
+
+fn table(data: MapData) -> Result<Table, MapError> {
+    Map::from_map_data(data).and_then(Table::try_from)
+}
+
+fn unusable(source: MapError) -> OpenError {
+    OpenError {
+        map: map::FLOWS,
+        source: Box::new(source),
+    }
+}

@@ -14,6 +14,8 @@ pub struct PeerCertificate {
     /// Subject public key info, DER.
     pub public_key: Vec<u8>,
     pub serial: Vec<u8>,
+    /// Unix seconds.
+    pub not_before: i64,
     /// Unix seconds; from here on the certificate is worth nothing.
     pub not_after: i64,
 }
@@ -56,6 +58,7 @@ impl PeerCertificate {
             },
             public_key: certificate.public_key().raw.to_vec(),
             serial: certificate.raw_serial().to_vec(),
+            not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
         })
     }

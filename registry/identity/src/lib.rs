@@ -14,11 +14,13 @@ mod complaints;
 mod connect;
 mod credentials;
 mod identity;
+mod now;
 mod places;
 mod serve;
 
 pub use certificate::{CertificateError, PeerCertificate};
 pub use connect::{ConnectError, Expect, channel, connect};
-pub use credentials::{CredentialError, Credentials, client_config, server_config};
+pub use credentials::{CredentialError, Credentials, client_config, server_config, server_config_by};
 pub use identity::{Identity, IdentityError};
-pub use serve::{Caller, serve};
+pub use now::Now;
+pub use serve::{Caller, serve, serve_by};

@@ -1,7 +1,7 @@
 //! The one way in: handshake, identity, role, and then the application.
 
 use crate::{
-    Identity, PeerCertificate,
+    Identity, Now, PeerCertificate,
     body::Timed,
     certificate::CertificateError,
     complaints::Complaints,
@@ -24,7 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -111,10 +111,23 @@ pub async fn serve(
     app: Router,
     stop: CancellationToken,
 ) {
+    serve_by(listener, tls, installation, app, Now::wall(), stop).await;
+}
+
+/// The same by a clock of our own, which must be the one that `tls` was made with.
+pub async fn serve_by(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    installation: Uuid,
+    app: Router,
+    now: Now,
+    stop: CancellationToken,
+) {
     let server = Server {
         acceptor: TlsAcceptor::from(tls),
         installation,
         app,
+        now,
         stop,
         places: Arc::default(),
         complaints: Arc::default(),
@@ -129,6 +142,7 @@ struct Server {
     acceptor: TlsAcceptor,
     installation: Uuid,
     app: Router,
+    now: Now,
     stop: CancellationToken,
     places: Arc<Places>,
     complaints: Arc<Complaints>,
@@ -189,7 +203,7 @@ impl Server {
         if identity.installation != self.installation {
             return Err(Rejected::Foreign(identity));
         }
-        let left = time_left(facts.not_after).ok_or(Rejected::RunOut)?;
+        let left = time_left(facts.not_after, self.now.unix_secs()).ok_or(Rejected::RunOut)?;
         let _place = self.places.member(identity).ok_or(Rejected::Greedy(identity))?;
         drop(stranger);
         let caller = Caller {
@@ -260,10 +274,10 @@ fn http_settings() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Time until a certificate runs out. The wall clock is right here: certificates speak in wall time.
-fn time_left(not_after: i64) -> Option<Duration> {
-    let end = UNIX_EPOCH + Duration::from_secs(u64::try_from(not_after).ok()?);
-    end.duration_since(SystemTime::now()).ok()
+/// Time until a certificate runs out; none if it has.
+fn time_left(not_after: i64, now_unix_secs: u64) -> Option<Duration> {
+    let left = u64::try_from(not_after).ok()?.checked_sub(now_unix_secs)?;
+    (left > 0).then(|| Duration::from_secs(left))
 }
 
 /// The one gate between callers and the application: the route × role table.

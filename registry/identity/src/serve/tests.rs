@@ -56,6 +56,7 @@ async fn rig(limits: Limits) -> Rig {
         acceptor: TlsAcceptor::from(tls),
         installation,
         app,
+        now: Now::wall(),
         stop: stop.clone(),
         places: Arc::default(),
         complaints: Arc::default(),

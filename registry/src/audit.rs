@@ -7,10 +7,7 @@ use crate::inventory::Mac;
 use pairgate_api::routes::Role;
 use pairgate_identity::Identity;
 use serde::{Serialize, Serializer};
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{fmt, net::IpAddr};
 use uuid::Uuid;
 
 /// Who did it.
@@ -73,20 +70,35 @@ pub enum Event<'a> {
     NetworkCreated {
         network: Uuid,
         name: &'a str,
-        prefix: String,
+        prefixes: Vec<String>,
+    },
+    NetworkRemoved {
+        network: Uuid,
+        name: &'a str,
     },
     HostCreated {
         host: Uuid,
         name: &'a str,
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     HostEnrolled {
         host: Uuid,
         uses_left: u32,
         expires_unix_ms: u64,
     },
+    HostRenewed {
+        host: Uuid,
+        expires_unix_ms: u64,
+    },
+    RegistryCertificateRenewed {
+        expires_unix_ms: u64,
+    },
     HostReset {
         host: Uuid,
+    },
+    HostRemoved {
+        host: Uuid,
+        name: &'a str,
     },
     EnrolmentRefused {
         host: &'a str,
@@ -96,9 +108,17 @@ pub enum Event<'a> {
         vm: Uuid,
         network: Uuid,
         name: &'a str,
-        address: Ipv4Addr,
+        addresses: Vec<IpAddr>,
         #[serde(serialize_with = "as_text")]
         mac: Mac,
+    },
+    VmReaddressed {
+        vm: Uuid,
+        addresses: Vec<IpAddr>,
+    },
+    VmRemoved {
+        vm: Uuid,
+        name: &'a str,
     },
     VmPlaced {
         vm: Uuid,
@@ -116,6 +136,7 @@ pub enum Event<'a> {
         pair: u64,
         source: Uuid,
         destination: Uuid,
+        carries: String,
     },
     PairDenied {
         pair: u64,
@@ -125,6 +146,7 @@ pub enum Event<'a> {
     TombstonesForgotten {
         pairs: u64,
         generations: u64,
+        hosts: u64,
     },
     TokenMinted {
         pair: u64,
@@ -132,6 +154,14 @@ pub enum Event<'a> {
         source_generation: u32,
         destination_generation: u32,
         expires_unix_secs: u64,
+    },
+    /// Tokens for pairs and generations that have their row, since the last such row.
+    MintsRenewed {
+        host: Uuid,
+        /// None where a host renewed more different things than are counted one by one.
+        source: Option<Uuid>,
+        destination: Option<IpAddr>,
+        times: u64,
     },
     MintsRefused {
         host: Uuid,

@@ -4,19 +4,14 @@
 //! but the public key, after the request has proven that its sender holds the private one; a name, address or
 //! usage that it asks for is not even read.
 
-use pairgate_identity::{Identity, PeerCertificate};
+use pairgate_identity::{CertificateError, Identity, PeerCertificate};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
-use rustls_pki_types::DnsName;
-use std::{
-    fmt,
-    net::{IpAddr, Ipv4Addr},
-    str::FromStr,
-    time::Duration,
-};
-use x509_parser::prelude::{FromDer, X509CertificationRequest};
+use rustls_pki_types::{CertificateDer, DnsName, pem::PemObject};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509CertificationRequest};
 
 const DAY_SECS: u64 = 86_400;
 /// Of the CA itself; it is replaced together with the installation.
@@ -116,7 +111,7 @@ pub enum Kind {
     /// An operator or a zero certificate: calls, and is never called.
     Caller,
     /// An agent: calls the registry and its peers, and is called by its peers.
-    Host(Ipv4Addr),
+    Host(IpAddr),
 }
 
 /// A leaf that was made.
@@ -174,12 +169,28 @@ impl Authority {
     pub fn issue_host(
         &self,
         identity: &Identity,
-        address: Ipv4Addr,
+        address: IpAddr,
         key: &RequestedKey,
         now_unix_secs: u64,
         life_secs: u64,
     ) -> Result<Issued, IssueError> {
         self.issue(identity, &Kind::Host(address), &key.0, now_unix_secs, life_secs)
+    }
+
+    /// The registry's next leaf: for the key, names and addresses of the one that it has.
+    pub fn issue_registry(
+        &self,
+        identity: &Identity,
+        before_pem: &str,
+        now_unix_secs: u64,
+        life_secs: u64,
+    ) -> Result<Issued, IssueError> {
+        let der = CertificateDer::from_pem_slice(before_pem.as_bytes())
+            .map_err(|error| CertificateError::Parse(error.to_string()))?;
+        let facts = PeerCertificate::from_der(&der)?;
+        let key = SubjectPublicKeyInfo::from_der(&facts.public_key).map_err(IssueError::Sign)?;
+        let kind = Kind::Registry(server_addresses(&der)?);
+        self.issue(identity, &kind, &key, now_unix_secs, life_secs)
     }
 
     /// A leaf for an operator's or an installer's own key.
@@ -220,9 +231,7 @@ impl Authority {
             }
             Kind::Caller => vec![client],
             Kind::Host(address) => {
-                params
-                    .subject_alt_names
-                    .push(SanType::IpAddress(IpAddr::V4(*address)));
+                params.subject_alt_names.push(SanType::IpAddress(*address));
                 vec![server, client]
             }
         };
@@ -235,6 +244,26 @@ impl Authority {
             ends_unix_secs: now_unix_secs.saturating_add(life_secs),
         })
     }
+}
+
+/// By what a server's certificate says that it is reached.
+fn server_addresses(der: &[u8]) -> Result<Vec<ServerAddress>, CertificateError> {
+    let unread = |error: &dyn fmt::Display| CertificateError::Parse(error.to_string());
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| unread(&error))?;
+    let names = certificate
+        .subject_alternative_name()
+        .map_err(|error| unread(&error))?;
+    let mut addresses = Vec::new();
+    for name in names.map_or(&[][..], |extension| &extension.value.general_names) {
+        if let GeneralName::DNSName(name) = name {
+            addresses.push(name.parse().map_err(|error| unread(&error))?);
+        } else if let GeneralName::IPAddress(bytes) = name {
+            let four = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
+            let address = four.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+            addresses.push(ServerAddress::Ip(address.map_err(|error| unread(&error))?));
+        }
+    }
+    Ok(addresses)
 }
 
 fn alt_name(address: &ServerAddress) -> Result<SanType, IssueError> {
@@ -290,7 +319,7 @@ mod tests {
             id: Uuid::new_v4(),
         };
         let issued = authority
-            .issue_host(&identity, Ipv4Addr::new(192, 0, 2, 1), &requested, NOW, DAY_SECS)
+            .issue_host(&identity, [192, 0, 2, 1].into(), &requested, NOW, DAY_SECS)
             .unwrap();
         assert!(requested.is(&issued.public_key));
         let (_, pem) = x509_parser::pem::parse_x509_pem(issued.certificate_pem.as_bytes()).unwrap();
@@ -298,6 +327,38 @@ mod tests {
         assert_eq!(facts.identity, identity);
         assert_eq!(facts.address, Some("192.0.2.1".parse().unwrap()));
         assert_eq!(facts.not_after, (NOW + DAY_SECS) as i64);
+    }
+
+    #[test]
+    fn the_registrys_next_certificate_has_the_key_and_the_addresses_of_the_one_before() {
+        let (authority, _) = Authority::make(NOW).unwrap();
+        let identity = Identity {
+            installation: Uuid::new_v4(),
+            role: Role::Registry,
+            id: Uuid::new_v4(),
+        };
+        let addresses: Vec<ServerAddress> = ["192.0.2.254", "2001:db8::254", "registry.example"]
+            .map(|text| text.parse().unwrap())
+            .to_vec();
+        let key = KeyPair::generate().unwrap();
+        let kind = Kind::Registry(addresses.clone());
+        let first = authority.issue(&identity, &kind, &key, NOW, DAY_SECS).unwrap();
+        let next = authority
+            .issue_registry(&identity, &first.certificate_pem, NOW + 100, DAY_SECS)
+            .unwrap();
+        assert_eq!(next.public_key, first.public_key);
+        let der = CertificateDer::from_pem_slice(next.certificate_pem.as_bytes()).unwrap();
+        assert_eq!(server_addresses(&der).unwrap(), addresses);
+        let facts = PeerCertificate::from_der(&der).unwrap();
+        assert_eq!(
+            (facts.identity, facts.not_after),
+            (identity, (NOW + 100 + DAY_SECS) as i64)
+        );
+        assert!(
+            authority
+                .issue_registry(&identity, "nonsense", NOW, DAY_SECS)
+                .is_err()
+        );
     }
 
     #[test]

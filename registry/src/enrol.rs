@@ -149,18 +149,7 @@ fn decide(
     if !change.take_zero_use(zero)? {
         return Err(EnrolError::Zero(ZeroRefusal::UsedUp));
     }
-    let identity = Identity {
-        installation,
-        role: Role::Host,
-        id: host.id,
-    };
-    let now_unix_secs = change.now_unix_ms / 1000;
-    let issued = authority.issue_host(&identity, host.address, key, now_unix_secs, CERTIFICATE_LIFE_SECS)?;
-    let enrolled = Enrolled {
-        public_key: issued.public_key,
-        certificate_pem: issued.certificate_pem,
-        certificate_ends_unix_ms: issued.ends_unix_secs * 1000,
-    };
+    let enrolled = issue(change, authority, installation, &host, key)?;
     change.set_enrolled(host.id, &enrolled)?;
     change.audit(
         Actor::Caller {
@@ -179,6 +168,28 @@ fn decide(
     })
 }
 
+/// A certificate for the host's own key; id and address are the record's.
+pub(crate) fn issue(
+    change: &Change<'_>,
+    authority: &Authority,
+    installation: Uuid,
+    host: &Host,
+    key: &RequestedKey,
+) -> Result<Enrolled, IssueError> {
+    let identity = Identity {
+        installation,
+        role: Role::Host,
+        id: host.id,
+    };
+    let now_unix_secs = change.now_unix_ms / 1000;
+    let issued = authority.issue_host(&identity, host.address, key, now_unix_secs, CERTIFICATE_LIFE_SECS)?;
+    Ok(Enrolled {
+        public_key: issued.public_key,
+        certificate_pem: issued.certificate_pem,
+        certificate_ends_unix_ms: issued.ends_unix_secs * 1000,
+    })
+}
+
 fn judge_zero(record: Option<ZeroCertificate>, now_unix_ms: u64) -> Result<ZeroCertificate, ZeroRefusal> {
     let record = record.ok_or(ZeroRefusal::Unknown)?;
     if record.revoked {
@@ -192,7 +203,7 @@ fn judge_zero(record: Option<ZeroCertificate>, now_unix_ms: u64) -> Result<ZeroC
 
 /// Half of its life or more is left. An older certificate would soon leave the host without one, so the same
 /// key then gets a new one, which counts as a use.
-fn is_fresh(enrolled: &Enrolled, now_unix_ms: u64) -> bool {
+pub(crate) fn is_fresh(enrolled: &Enrolled, now_unix_ms: u64) -> bool {
     enrolled.certificate_ends_unix_ms.saturating_sub(now_unix_ms) >= CERTIFICATE_LIFE_SECS * 1000 / 2
 }
 

@@ -3,6 +3,7 @@
 use crate::store::{Goal, GoalVm};
 use pairgate_api::grpc;
 use pairgate_token::address_bytes;
+use std::net::IpAddr;
 
 /// The whole goal state. Carries secret keys, so it goes nowhere but into the host's own stream.
 pub fn message(goal: Goal) -> grpc::GoalState {
@@ -14,11 +15,14 @@ pub fn message(goal: Goal) -> grpc::GoalState {
             generation,
         })
     });
+    let hosts = goal.dead_hosts.into_iter();
+    let hosts = hosts.map(|host| Dead::HostId(host.as_bytes().to_vec()));
     grpc::GoalState {
         revision: goal.revision,
         vms: goal.vms.into_iter().map(vm).collect(),
         tombstones: pairs
             .chain(floors)
+            .chain(hosts)
             .map(|dead| grpc::Tombstone { dead: Some(dead) })
             .collect(),
     }
@@ -31,11 +35,17 @@ fn vm(vm: GoalVm) -> grpc::Vm {
         network_id: vm.network.as_bytes().to_vec(),
         network: vm.network_name,
         mac: vm.mac.to_vec(),
-        address: address_bytes(vm.address).to_vec(),
-        prefix: u32::from(vm.prefix),
+        addresses: vm.addresses.into_iter().map(address).collect(),
         mtu: vm.mtu,
         generation: vm.generation,
         secret_key: vm.secret_key.expose_bytes().to_vec(),
         tap: vm.tap,
+    }
+}
+
+fn address((address, prefix): (IpAddr, u8)) -> grpc::Address {
+    grpc::Address {
+        address: address_bytes(address).to_vec(),
+        prefix: u32::from(prefix),
     }
 }

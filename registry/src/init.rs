@@ -33,7 +33,7 @@ const ZERO: (&str, &str) = ("zero.pem", "zero.key");
 const UNFINISHED: &str = ".init";
 
 const DAY_SECS: u64 = 86_400;
-const REGISTRY_LIFE_SECS: u64 = 365 * DAY_SECS;
+pub(crate) const REGISTRY_LIFE_SECS: u64 = 365 * DAY_SECS;
 const OPERATOR_LIFE_SECS: u64 = 365 * DAY_SECS;
 const ZERO_LIFE_SECS: u64 = 7 * DAY_SECS;
 const ZERO_USES: u32 = 1000;

@@ -36,6 +36,7 @@ mod lanes;
 pub mod manage;
 mod random;
 mod registry;
+pub mod renew;
 mod serve;
 pub mod settings;
 pub mod standing;

@@ -3,12 +3,13 @@
 use crate::{
     audit::Actor,
     authority::{Authority, IssueError},
-    clock::{BootClock, Clock, ClockError},
+    clock::{BootClock, Clock, ClockError, is_off},
     init,
     inventory::fence::Fenced,
     issue::Memory,
     lanes::Lanes,
     manage::open_fenced,
+    renew::Own,
     settings::{Before, Settings},
     standing::Standings,
     store::{Installation, OpenError, OperatorCertificate, Store, StoreError},
@@ -32,7 +33,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How often refused mints are written down and old tombstones forgotten.
+/// How often counted mints are written down and old tombstones forgotten.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
 /// Longest sleep while a placement waits; receipts and ends of leases wake earlier.
 const OPENING_EVERY: Duration = Duration::from_secs(10);
@@ -82,6 +83,7 @@ pub struct Registry {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) standings: Arc<Standings>,
     pub(crate) authority: Arc<Authority>,
+    pub(crate) own: Own,
     pub(crate) installation: Uuid,
     pub(crate) settings: Settings,
     pub(crate) before: Before,
@@ -97,13 +99,13 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Opens the installation in `directory`; the second part is what it shows as a server.
+    /// Opens the installation in `directory`.
     pub async fn open(
         directory: &Path,
         master_key: Option<&Path>,
         settings: Settings,
         stop: CancellationToken,
-    ) -> Result<(Arc<Self>, Credentials), StartError> {
+    ) -> Result<Arc<Self>, StartError> {
         let lock = lock(directory)?;
         let secret = |name: &str| {
             let path = directory.join(name);
@@ -136,6 +138,10 @@ impl Registry {
             clock,
             standings: Arc::new(standings),
             authority: Arc::new(authority),
+            own: Own {
+                directory: directory.to_owned(),
+                credentials,
+            },
             installation: id,
             settings,
             before,
@@ -145,7 +151,8 @@ impl Registry {
             stop,
             _lock: lock,
         };
-        Ok((Arc::new(registry), credentials))
+        registry.renew_own_if_due().await;
+        Ok(Arc::new(registry))
     }
 
     /// Opens waiting placements as soon as their hosts before are fenced; ends with the service. Cut off in
@@ -205,26 +212,66 @@ impl Registry {
     pub(crate) async fn keep_house(self: Arc<Self>) {
         let mut ticks = interval(HOUSEKEEPING_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_off = false;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
+            was_off = self.look_at_wall_clock(was_off);
+            self.write_mark().await;
+            self.renew_own_if_due().await;
             self.refused_enrolments.store(0, Ordering::Relaxed);
-            if let Err(error) = self.write_refusals(&self.store).await {
-                tracing::error!(%error, "refused mints could not be written down");
+            if let Err(error) = self.write_tally(&self.store).await {
+                tracing::error!(%error, "counted mints could not be written down");
             }
-            if let Err(error) = self.store.change(|change| change.forget_tombstones()).await {
+            if let Err(error) = self
+                .store
+                .change_essential(|change| change.forget_tombstones())
+                .await
+            {
                 tracing::error!(%error, "old tombstones could not be forgotten");
             }
         }
     }
 
+    /// Says once that the wall clock has left registry time, and once that it is back; nothing follows from it.
+    fn look_at_wall_clock(&self, was_off: bool) -> bool {
+        let ahead_ms = self.clock.wall_ahead_ms();
+        let off = is_off(ahead_ms);
+        if off && !was_off {
+            tracing::error!(
+                ahead_ms,
+                "the wall clock is not at registry time: it was stepped, or was wrong at the start; registry time \
+                 goes on by itself until the next boot, where the later of the two holds"
+            );
+        } else if was_off && !off {
+            tracing::info!(ahead_ms, "the wall clock is at registry time again");
+        }
+        off
+    }
+
+    /// Where registry time stands now, for the next start.
+    async fn write_mark(&self) {
+        let Some(mark) = self.clock.mark() else { return };
+        if let Err(error) = self.store.change(move |change| change.set_mark(&mark)).await {
+            tracing::error!(%error, "registry time could not be written down");
+        }
+    }
+
+    /// What goes wrong is tried again a minute later; the old certificate holds for months yet.
+    async fn renew_own_if_due(&self) {
+        if let Err(error) = self.renew_own().await {
+            tracing::error!(%error, "the registry's own certificate could not be renewed");
+        }
+    }
+
     /// The last thing before the end.
     pub(crate) async fn close(&self) {
-        if let Err(error) = self.write_refusals(&self.store).await {
-            tracing::error!(%error, "refused mints could not be written down");
+        if let Err(error) = self.write_tally(&self.store).await {
+            tracing::error!(%error, "counted mints could not be written down");
         }
+        self.write_mark().await;
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_denial_is_applied_when_the_hosts_of_both_directions_have_given_their_
     let pairs = service
         .post("/api/v1/networks/default/pairs", pair("db1", "web1"))
         .await;
-    let ids: Vec<_> = pairs
+    let ids: Vec<_> = pairs["pairs"]
         .as_array()
         .unwrap()
         .iter()
@@ -240,8 +240,9 @@ async fn a_denial_of_what_was_never_allowed_or_never_placed_is_applied_at_once()
     let vms = "/api/v1/networks/default/vms";
     let lone = service.post(vms, json!({"name": "lone"})).await;
     assert_eq!(
-        lone["address"], "10.77.0.2",
-        "the lowest address that is free, the first left out"
+        lone["addresses"],
+        json!([{"address": "10.77.0.2", "prefix": 24}, {"address": "fd77::2", "prefix": 64}]),
+        "of each prefix the lowest address that is free, the first left out"
     );
     let denials = "/api/v1/networks/default/denials";
     let never = json!({"source": "web1", "destination": "db2", "timeout_ms": 1000});

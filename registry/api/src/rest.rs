@@ -5,18 +5,20 @@
 //! | GET `/status` | | [`Status`] |
 //! | GET `/audit` | [`AuditQuery`] | [`crate::audit::Page`] |
 //! | GET, POST `/networks` | [`NewNetwork`] | `Vec<`[`Network`]`>`, [`Network`] |
-//! | GET `/networks/{network}` | | [`Network`] |
+//! | GET, DELETE `/networks/{network}` | | [`Network`] |
 //! | GET, POST `/hosts` | [`NewHost`] | `Vec<`[`Host`]`>`, [`Host`] |
-//! | GET `/hosts/{host}` | | [`Host`] |
+//! | GET, DELETE `/hosts/{host}` | | [`Host`], [`RemovedHost`] |
 //! | POST `/hosts/{host}/reset` | | [`Host`] |
 //! | GET, POST `/zero-certificates` | [`NewZero`] | `Vec<`[`Zero`]`>`, [`IssuedZero`] |
 //! | POST `/zero-certificates/{id}/revocation` | | [`Zero`] |
 //! | GET, POST `/operators` | [`NewOperator`] | `Vec<`[`Operator`]`>`, [`IssuedOperator`] |
 //! | POST `/operators/{id}/revocation` | | [`Operator`] |
 //! | GET, POST `/networks/{network}/vms` | [`NewVm`] | `Vec<`[`Vm`]`>`, [`Vm`] |
-//! | GET `/networks/{network}/vms/{vm}` | | [`Vm`] |
+//! | GET, DELETE `/networks/{network}/vms/{vm}` | [`WaitQuery`] | [`Vm`], [`Denial`] |
+//! | PUT `/networks/{network}/vms/{vm}/addresses` | [`NewAddresses`] | [`Readdressed`] |
+//! | GET `/networks/{network}/vms/{vm}/pairs` | | `Vec<`[`Pair`]`>` |
 //! | POST `/networks/{network}/vms/{vm}/placement` | [`NewPlacement`] | [`Vm`] |
-//! | GET, POST `/networks/{network}/pairs` | [`NewPair`] | `Vec<`[`Pair`]`>`, `Vec<`[`Pair`]`>` |
+//! | GET, POST `/networks/{network}/pairs` | [`NewPair`] | `Vec<`[`Pair`]`>`, [`Allowed`] |
 //! | POST `/networks/{network}/denials` | [`NewDenial`] | [`Denial`] |
 //!
 //! A refusal is an HTTP status with a [`Problem`] (RFC 9457, `application/problem+json`).
@@ -112,6 +114,19 @@ pub struct Host {
     pub lease_ends_unix_ms: Option<u64>,
 }
 
+/// A host that is no more; its certificate is refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RemovedHost {
+    pub id: Uuid,
+    pub name: String,
+    /// The goal state that tells the others.
+    pub revision: u64,
+    /// Latest instant at which its last lease ends, Unix milliseconds by registry time; none if it holds none. No VM
+    /// was placed there any more.
+    pub lease_ends_unix_ms: Option<u64>,
+}
+
 /// A zero certificate: good for enrolling hosts, and for nothing else.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -184,10 +199,10 @@ pub struct IssuedOperator {
 #[serde(deny_unknown_fields)]
 pub struct NewVm {
     pub name: String,
-    /// One of the network's prefix; chosen by the registry if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
-    pub address: Option<IpAddr>,
+    /// At most 8, of the network's prefixes; if there are none, the registry chooses one of each prefix.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub addresses: Vec<IpAddr>,
     /// Such as `02:00:00:00:00:01`; chosen by the registry if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
@@ -199,12 +214,41 @@ pub struct Vm {
     pub id: Uuid,
     pub name: String,
     pub network: String,
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
-    pub address: IpAddr,
-    pub prefix: u8,
+    /// IPv4 first.
+    pub addresses: Vec<Address>,
     pub mac: String,
     pub mtu: u32,
     pub placement: Option<Placement>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Address {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub address: IpAddr,
+    /// Length of the network's prefix of that family, in bits.
+    pub prefix: u8,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewAddresses {
+    /// All that the VM is to have, 1 to 8.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub addresses: Vec<IpAddr>,
+    /// How long to wait for the hosts' receipts, at most 300 000; unless given, it answers as soon as the change is
+    /// durable.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Readdressed {
+    pub vm: Vm,
+    /// What was allowed with the addresses before; no directions if they are the same.
+    pub ended: Denial,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -232,6 +276,36 @@ pub struct NewPlacement {
 pub struct NewPair {
     pub source: String,
     pub destination: String,
+    /// Such as `tcp/443`, `udp/1000-2000`, `sctp/9`, `tcp`, `icmp` (protocols 1 and 58), `proto/47`; at most 16 once
+    /// sorted and merged. None, or `all` alone, is everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grant: Vec<String>,
+    /// The destination may only answer what the source began.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub one_way: bool,
+    /// How long to wait for the hosts' receipts where another grant ends what was allowed, at most 300 000; unless
+    /// given, it answers as soon as the change is durable.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timeout_ms: u64,
+}
+
+/// What is allowed now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Allowed {
+    pub pairs: Vec<Pair>,
+    /// What another grant has ended; no directions if nothing was allowed before, or the same.
+    pub ended: Denial,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One direction that is allowed.
@@ -242,7 +316,7 @@ pub struct Pair {
     pub id: u64,
     pub source: String,
     pub destination: String,
-    /// What it carries; `all`.
+    /// What it carries: `all`, entries such as `tcp/443,udp/53`, or `replies`.
     pub grant: String,
     pub since_unix_ms: u64,
 }
@@ -262,6 +336,18 @@ pub struct NewDenial {
     pub timeout_ms: u64,
 }
 
+/// How long to wait, where there is no body to say it in.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct WaitQuery {
+    /// How long to wait for the hosts' receipts, at most 300 000; unless given, it answers as soon as the change is
+    /// durable.
+    #[serde(default)]
+    pub timeout_ms: u64,
+}
+
+/// What has ended: pairs that were denied, or that ended with a grant, an address or a VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Denial {
@@ -298,7 +384,11 @@ pub struct Status {
     pub version: String,
     pub installation: Uuid,
     pub revision: u64,
+    /// Registry time.
     pub unix_ms: u64,
+    /// How far the wall clock of the registry's machine is ahead of registry time; 5 000 or more either way is a
+    /// fault of that machine.
+    pub wall_clock_ahead_ms: i64,
     pub token_life_secs: u64,
     pub lease_secs: u64,
     pub hosts: Vec<Host>,

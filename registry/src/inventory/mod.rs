@@ -2,6 +2,7 @@
 //! task.
 
 pub mod address;
+pub mod carries;
 pub mod fence;
 pub mod lease;
 pub mod mac;
@@ -9,30 +10,48 @@ pub mod name;
 pub mod placement;
 pub mod prefix;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use uuid::Uuid;
 
+pub use address::Family;
+pub use carries::Carries;
 pub use mac::Mac;
 pub use name::Name;
-pub use prefix::Ipv4Prefix;
+pub use prefix::Prefix;
 
-/// Of the guests' interfaces. The overlay adds 50 bytes to it, so the underlay must carry 1 550.
+/// Of the guests' interfaces. The overlay adds 50 bytes to it between IPv4 hosts and 70 between IPv6 hosts, so the
+/// underlay must carry 1 550 or 1 570.
 pub const GUEST_MTU: u32 = 1500;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     pub id: Uuid,
     pub name: String,
-    pub prefix: Ipv4Prefix,
+    /// One or two, of different families.
+    pub prefixes: Vec<Prefix>,
     pub mtu: u32,
 }
+
+impl Network {
+    /// The prefix that an address would have to be in.
+    pub fn prefix_of(&self, family: Family) -> Option<Prefix> {
+        self.prefixes
+            .iter()
+            .copied()
+            .find(|prefix| prefix.family() == family)
+    }
+}
+
+/// Most addresses of one VM: what the kernel's entry of a tap has room for.
+pub const ADDRESSES_MAX: usize = 8;
 
 /// A host record; `public_key` is there from its enrolment on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     pub id: Uuid,
     pub name: String,
-    pub address: Ipv4Addr,
+    /// Underlay address, of either family.
+    pub address: IpAddr,
     pub agent_port: u16,
     pub overlay_port: u16,
     /// Subject public key info, DER.

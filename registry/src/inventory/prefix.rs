@@ -1,86 +1,107 @@
-use super::address::unicast;
+use super::address::{AddressError, Family, unicast};
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
     str::FromStr,
 };
 
-/// A network's address space, such as `10.77.0.0/24`.
+/// A network's address space in one family, such as `10.77.0.0/24` or `fd77::/64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ipv4Prefix {
-    network: Ipv4Addr,
+pub struct Prefix {
+    network: IpAddr,
     length: u8,
 }
 
 /// Why something is no prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PrefixError {
-    #[error("a prefix is written as 10.77.0.0/24")]
+    #[error("a prefix is written as 10.77.0.0/24 or fd77::/64")]
     Form,
-    #[error("IPv6 prefixes are not carried by this version: give one IPv4 prefix")]
-    V6,
-    #[error("a prefix has a length from 8 to 30")]
+    #[error("an IPv4 prefix has a length from {} to {}, an IPv6 prefix from {} to {}",
+        LENGTHS_V4.start(), LENGTHS_V4.end(), LENGTHS_V6.start(), LENGTHS_V6.end())]
     Length,
     #[error("the prefix has address bits behind its length: did you mean {0}?")]
-    HostBits(Ipv4Prefix),
-    #[error("the prefix holds addresses in 0/8, 127/8, 224/4 or 240/4, which no guest can have")]
-    NotUnicast,
+    HostBits(Prefix),
+    #[error("no guest can have an address of this prefix: {0}")]
+    Address(AddressError),
 }
 
 /// Why a guest cannot have an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutsideError {
     #[error("{address} is not in the network's prefix {prefix}")]
-    Outside { address: Ipv4Addr, prefix: Ipv4Prefix },
-    #[error(
-        "{address} is the first or last address of {prefix}, which stand for the network and for all its members"
-    )]
-    Reserved { address: Ipv4Addr, prefix: Ipv4Prefix },
+    Outside { address: IpAddr, prefix: Prefix },
+    #[error("{address} is one of the addresses of {prefix} that stand for the network and not for a guest")]
+    Reserved { address: IpAddr, prefix: Prefix },
 }
 
-impl Ipv4Prefix {
-    pub fn new(network: Ipv4Addr, length: u8) -> Result<Self, PrefixError> {
-        if !(8..=30).contains(&length) {
+/// Such a prefix never crosses the border of a /8, and has room for two guests at least.
+const LENGTHS_V4: RangeInclusive<u8> = 8..=30;
+/// Such a prefix never reaches over the border of a block with a meaning of its own.
+const LENGTHS_V6: RangeInclusive<u8> = 48..=126;
+
+impl Prefix {
+    /// An IPv4-mapped network is none: it would be one prefix with two spellings.
+    pub fn new(network: IpAddr, length: u8) -> Result<Self, PrefixError> {
+        let lengths = match network {
+            IpAddr::V4(_) => LENGTHS_V4,
+            IpAddr::V6(_) => LENGTHS_V6,
+        };
+        if !lengths.contains(&length) {
             return Err(PrefixError::Length);
         }
+        let unbound = Self { network, length };
         let truncated = Self {
-            network: Ipv4Addr::from(u32::from(network) & mask(length)),
+            network: unbound.at(bits(network) & unbound.mask()),
             length,
         };
         if truncated.network != network {
             return Err(PrefixError::HostBits(truncated));
         }
-        // A prefix of length 8 or more never crosses the border of a /8, so its first address speaks for all.
-        unicast(IpAddr::V4(network)).map_err(|_| PrefixError::NotUnicast)?;
+        let sound = unicast(network).map_err(PrefixError::Address)?;
+        if sound != network {
+            return Err(PrefixError::Address(AddressError::NotUnicast(network)));
+        }
         Ok(truncated)
     }
 
-    pub fn network(self) -> Ipv4Addr {
+    pub fn network(self) -> IpAddr {
         self.network
     }
 
+    /// In bits of the family.
     pub fn length(self) -> u8 {
         self.length
     }
 
-    /// Whether a guest may have this address.
-    pub fn check(self, address: Ipv4Addr) -> Result<(), OutsideError> {
+    pub fn family(self) -> Family {
+        Family::of(self.network)
+    }
+
+    /// Whether a guest may have this address. The first address stands for the network (IPv4) or for any of its
+    /// routers (IPv6), the last IPv4 address for all its members.
+    pub fn check(self, address: IpAddr) -> Result<(), OutsideError> {
         let prefix = self;
-        if u32::from(address) & mask(self.length) != u32::from(self.network) {
+        if Family::of(address) != self.family() || bits(address) & self.mask() != bits(self.network) {
             return Err(OutsideError::Outside { address, prefix });
         }
-        if address == self.network || address == self.broadcast() {
+        let is_last = bits(address) == bits(self.network) | (self.family_mask() & !self.mask());
+        if address == self.network || (is_last && self.family() == Family::V4) {
             return Err(OutsideError::Reserved { address, prefix });
         }
         Ok(())
     }
 
-    /// The lowest address from the second one on that is not in `used`, which is ascending. The first is left
-    /// for a gateway.
-    pub fn lowest_free(self, used: impl IntoIterator<Item = Ipv4Addr>) -> Option<Ipv4Addr> {
-        let mut candidate = u32::from(self.network) + 2;
+    /// The lowest address from the second one on that is not in `used`, which is ascending within the family;
+    /// addresses of the other one do not count. The first is left for a gateway.
+    pub fn lowest_free(self, used: impl IntoIterator<Item = IpAddr>) -> Option<IpAddr> {
+        let mut candidate = bits(self.network) + 2;
         for address in used {
-            let address = u32::from(address);
+            if Family::of(address) != self.family() {
+                continue;
+            }
+            let address = bits(address);
             if address > candidate {
                 break;
             }
@@ -88,20 +109,45 @@ impl Ipv4Prefix {
                 candidate += 1;
             }
         }
-        let address = Ipv4Addr::from(candidate);
+        let address = self.at(candidate);
         self.check(address).is_ok().then_some(address)
     }
 
-    fn broadcast(self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.network) | !mask(self.length))
+    /// An address of this family.
+    fn at(self, bits: u128) -> IpAddr {
+        match self.network {
+            // Masked and added to within the family: the upper bits are clear.
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::from(u32::try_from(bits).unwrap_or(u32::MAX))),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::from(bits)),
+        }
+    }
+
+    fn family_mask(self) -> u128 {
+        match self.network {
+            IpAddr::V4(_) => u128::from(u32::MAX),
+            IpAddr::V6(_) => u128::MAX,
+        }
+    }
+
+    fn mask(self) -> u128 {
+        let width: u32 = match self.network {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(_) => 128,
+        };
+        let host_bits = width.saturating_sub(u32::from(self.length));
+        self.family_mask() & u128::MAX.checked_shl(host_bits).unwrap_or(0)
     }
 }
 
-fn mask(length: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)
+/// As a number of its family.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(u32::from(address)),
+        IpAddr::V6(address) => u128::from(address),
+    }
 }
 
-impl FromStr for Ipv4Prefix {
+impl FromStr for Prefix {
     type Err = PrefixError;
 
     fn from_str(text: &str) -> Result<Self, PrefixError> {
@@ -110,14 +156,11 @@ impl FromStr for Ipv4Prefix {
         if length.is_empty() || length.len() > 3 || !length.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(PrefixError::Form);
         }
-        let IpAddr::V4(address) = address else {
-            return Err(PrefixError::V6);
-        };
         Self::new(address, length.parse().map_err(|_| PrefixError::Length)?)
     }
 }
 
-impl fmt::Display for Ipv4Prefix {
+impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.network, self.length)
     }
@@ -128,61 +171,128 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn prefix(text: &str) -> Ipv4Prefix {
+    fn prefix(text: &str) -> Prefix {
         text.parse().unwrap()
     }
 
     #[test]
-    fn a_prefix_must_be_exact_ipv4_unicast_and_of_a_useful_size() {
-        assert_eq!(prefix("10.77.0.0/24").to_string(), "10.77.0.0/24");
-        assert_eq!(
-            "10.77.0.1/24".parse::<Ipv4Prefix>(),
-            Err(PrefixError::HostBits(prefix("10.77.0.0/24")))
-        );
-        assert_eq!("fd77::/64".parse::<Ipv4Prefix>(), Err(PrefixError::V6));
+    fn a_prefix_must_be_exact_unicast_and_of_a_useful_size() {
+        for good in [
+            "10.77.0.0/24",
+            "10.0.0.0/8",
+            "10.0.0.4/30",
+            "fd77::/64",
+            "2001:db8:1::/48",
+            "fd77::4/126",
+        ] {
+            assert_eq!(prefix(good).to_string(), good);
+        }
+        assert_eq!(prefix("FD77:0:0:0::/64").to_string(), "fd77::/64", "one spelling");
+        for (bad, meant) in [("10.77.0.1/24", "10.77.0.0/24"), ("fd77::1/64", "fd77::/64")] {
+            assert_eq!(
+                bad.parse::<Prefix>(),
+                Err(PrefixError::HostBits(prefix(meant))),
+                "{bad}"
+            );
+        }
         for (bad, why) in [
             ("10.77.0.0", PrefixError::Form),
             ("10.77.0.0/", PrefixError::Form),
             ("10.77.0.0/+8", PrefixError::Form),
+            ("fd77::%1/64", PrefixError::Form),
             ("10.0.0.0/7", PrefixError::Length),
             ("10.0.0.0/31", PrefixError::Length),
             ("10.0.0.0/999", PrefixError::Length),
-            ("127.0.0.0/8", PrefixError::NotUnicast),
-            ("224.0.0.0/24", PrefixError::NotUnicast),
-            ("0.0.0.0/8", PrefixError::NotUnicast),
+            ("fd77::/47", PrefixError::Length),
+            ("fd77::/127", PrefixError::Length),
         ] {
-            assert_eq!(bad.parse::<Ipv4Prefix>(), Err(why), "{bad}");
+            assert_eq!(bad.parse::<Prefix>(), Err(why), "{bad}");
+        }
+        for bad in [
+            "127.0.0.0/8",
+            "224.0.0.0/24",
+            "0.0.0.0/8",
+            "::/48",
+            "::/64",
+            "::ffff:10.0.0.0/120",
+            "::1:0:0:0/96",
+            "fe80::/64",
+            "ff02::/64",
+        ] {
+            assert!(
+                matches!(bad.parse::<Prefix>(), Err(PrefixError::Address(_))),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn the_ends_of_a_prefix_belong_to_no_guest() {
-        let small = prefix("10.0.0.4/30");
-        assert!(small.check("10.0.0.5".parse().unwrap()).is_ok());
-        assert!(small.check("10.0.0.6".parse().unwrap()).is_ok());
-        for reserved in ["10.0.0.4", "10.0.0.7"] {
-            assert!(matches!(
-                small.check(reserved.parse().unwrap()),
-                Err(OutsideError::Reserved { .. })
-            ));
+        for (text, inside, reserved, outside) in [
+            (
+                "10.0.0.4/30",
+                &["10.0.0.5", "10.0.0.6"][..],
+                &["10.0.0.4", "10.0.0.7"][..],
+                "10.0.0.8",
+            ),
+            (
+                "fd77::4/126",
+                &["fd77::5", "fd77::6", "fd77::7"],
+                &["fd77::4"],
+                "fd77::8",
+            ),
+            (
+                "fd77::/64",
+                &["fd77::1", "fd77::ffff:ffff:ffff:ffff"],
+                &["fd77::"],
+                "10.0.0.5",
+            ),
+            ("10.0.0.0/8", &["10.0.0.1"], &["10.255.255.255"], "fd77::1"),
+        ] {
+            let prefix = prefix(text);
+            for address in inside {
+                assert_eq!(
+                    prefix.check(address.parse().unwrap()),
+                    Ok(()),
+                    "{address} in {text}"
+                );
+            }
+            for address in reserved {
+                let refusal = prefix.check(address.parse().unwrap());
+                assert!(
+                    matches!(refusal, Err(OutsideError::Reserved { .. })),
+                    "{address} in {text}"
+                );
+            }
+            let refusal = prefix.check(outside.parse().unwrap());
+            assert!(
+                matches!(refusal, Err(OutsideError::Outside { .. })),
+                "{outside} in {text}"
+            );
         }
-        assert!(matches!(
-            small.check("10.0.0.8".parse().unwrap()),
-            Err(OutsideError::Outside { .. })
-        ));
     }
 
     proptest! {
         #[test]
         fn a_chosen_address_is_the_lowest_that_is_allowed_and_free(
             mut used in proptest::collection::vec(0u8..=15, 0..16),
+            v6: bool,
         ) {
             used.sort_unstable();
             used.dedup();
-            let prefix = prefix("10.0.0.0/28");
-            let address = |last: &u8| Ipv4Addr::new(10, 0, 0, *last);
-            let chosen = prefix.lowest_free(used.iter().map(address));
-            let expected = (2..=14).find(|last| !used.contains(last)).map(|last| address(&last));
+            let (prefix, last) = if v6 { (prefix("fd77::/124"), 15) } else { (prefix("10.0.0.0/28"), 14) };
+            let address = |number: u8| -> IpAddr {
+                if v6 {
+                    Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, number.into()).into()
+                } else {
+                    Ipv4Addr::new(10, 0, 0, number).into()
+                }
+            };
+            // Addresses of the other family lie anywhere among them.
+            let other: IpAddr = if v6 { "10.0.0.2" } else { "fd77::2" }.parse().unwrap();
+            let list = used.iter().flat_map(|number| [other, address(*number)]);
+            let chosen = prefix.lowest_free(list);
+            let expected = (2..=last).find(|number| !used.contains(number)).map(address);
             prop_assert_eq!(chosen, expected);
         }
     }

@@ -5,6 +5,7 @@
 //! answers, so that every refusal costs the same; which one it was is for the registry's own eyes.
 
 use crate::{
+    inventory::Family,
     settings::{NOT_BEFORE_BACK_SECS, Settings},
     store::{DestinationPlaced, Facts, SourceFacts},
 };
@@ -27,7 +28,7 @@ pub struct Ask {
 pub enum Reason {
     /// The source VM is not of this network, or its placement is not open on the asking host.
     SourceNotHere,
-    /// The source VM has another address.
+    /// The source VM has other addresses.
     SourceAddress,
     /// The question was not asked within a minute of registry time.
     Stale,
@@ -40,10 +41,12 @@ pub enum Reason {
     NotAllowed,
     /// The destination VM has no open placement.
     DestinationNotPlaced,
-    /// Both VMs are on one host, which this version does not carry.
-    SameHost,
+    /// One of the two guests or of the two hosts has an IPv4 address, the other an IPv6 address.
+    Families,
     /// The facts make no token; a fault of the registry.
     Unmintable,
+    /// The host, or the VM in whose name it asks, has used up its share. This one is said outside too.
+    TooOften,
 }
 
 impl Reason {
@@ -58,8 +61,9 @@ impl Reason {
             Self::NoDestination => "no_destination",
             Self::NotAllowed => "not_allowed",
             Self::DestinationNotPlaced => "destination_not_placed",
-            Self::SameHost => "same_host",
+            Self::Families => "families",
             Self::Unmintable => "unmintable",
+            Self::TooOften => "too_often",
         }
     }
 }
@@ -81,7 +85,7 @@ pub fn mint(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) ->
     let destination = facts.destination.as_ref().and_then(|found| found.placed.as_ref());
 
     let here = source.is_some_and(|source| source.host == ask.host && source.open);
-    let address = source.is_some_and(|source| source.address == ask.question.source_address);
+    let address = source.is_some_and(|source| source.has_address);
     let fresh = ask.question.is_fresh(now_unix_secs);
     let source_key = source.map_or(&decoy_key, |source| &source.secret_key);
     let proven = ask.proof.verify(source_key, &ask.question).is_ok();
@@ -89,6 +93,7 @@ pub fn mint(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) ->
         .unwrap_or_else(|| decoy_claims(settings, now_unix_secs))
         .mint(destination.map_or(&decoy_key, |placed| &placed.secret_key));
     let token = black_box(token);
+    let one_family = is_one_family(ask, facts);
     let back = back_claims(ask, facts, settings, now_unix_secs);
     let is_back = ask.with_back && back.is_some();
     let back = back
@@ -106,7 +111,7 @@ pub fn mint(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) ->
     let placed = destination
         .filter(|placed| placed.open)
         .ok_or(Reason::DestinationNotPlaced)?;
-    require(placed.host != ask.host, Reason::SameHost)?;
+    require(one_family, Reason::Families)?;
     Ok(Minted {
         token: token.map_err(|_| Reason::Unmintable)?,
         back,
@@ -119,17 +124,18 @@ fn claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> O
     let source: &SourceFacts = facts.source.as_ref()?;
     let destination = facts.destination.as_ref()?;
     let placed: &DestinationPlaced = destination.placed.as_ref()?;
+    let pair = facts.pair.as_ref()?;
     Some(Claims {
-        replies_only: false,
-        grants: Grants::all(),
+        replies_only: pair.carries.replies_only(),
+        grants: pair.carries.grants(),
         overlay_port: placed.overlay_port,
-        pair_id: facts.pair?,
+        pair_id: pair.id,
         source_generation: source.generation,
         destination_generation: placed.generation,
         network: ask.question.network,
         source_vm: ask.question.source_vm,
         destination_vm: destination.vm,
-        source_address: source.address,
+        source_address: ask.question.source_address,
         destination_address: ask.question.destination_address,
         source_host: source.host_address,
         destination_host: placed.host_address,
@@ -141,9 +147,12 @@ fn claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> O
 /// The same question asked from the other end.
 fn back_claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64) -> Option<Claims> {
     let there = claims(ask, facts, settings, now_unix_secs)?;
+    let back = facts.back.as_ref()?;
     Some(Claims {
+        replies_only: back.carries.replies_only(),
+        grants: back.carries.grants(),
         overlay_port: facts.source.as_ref()?.overlay_port,
-        pair_id: facts.back?,
+        pair_id: back.id,
         source_generation: there.destination_generation,
         destination_generation: there.source_generation,
         source_vm: there.destination_vm,
@@ -154,6 +163,15 @@ fn back_claims(ask: &Ask, facts: &Facts, settings: Settings, now_unix_secs: u64)
         destination_host: there.source_host,
         ..there
     })
+}
+
+/// A token has guests of one family and hosts of one family; the two may differ. Two VMs on one host are fine.
+fn is_one_family(ask: &Ask, facts: &Facts) -> bool {
+    let same = |one, other| Family::of(one) == Family::of(other);
+    let guests = same(ask.question.source_address, ask.question.destination_address);
+    let placed = facts.destination.as_ref().and_then(|found| found.placed.as_ref());
+    let hosts = facts.source.as_ref().zip(placed);
+    guests && hosts.is_none_or(|(source, placed)| same(source.host_address, placed.host_address))
 }
 
 /// What is minted, and thrown away, where there is nothing to mint.

@@ -14,8 +14,8 @@ use std::{
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-/// Questions of one host that are remembered at once: 500 a second, all the time.
-const PER_HOST_MAX: usize = 65_536;
+/// Questions of one host that are remembered at once: as many as it may ask meanwhile.
+pub(super) const PER_HOST_MAX: usize = 65_536;
 /// How often a host's old questions are looked for, in seconds.
 const PRUNE_EVERY_SECS: u64 = 10;
 

@@ -128,7 +128,7 @@ impl Registry {
     pub async fn revoke_zero(&self, actor: Actor, id: Uuid) -> Result<rest::Zero, RevokeError> {
         let zero = self
             .store
-            .change(move |change| {
+            .change_essential(move |change| {
                 change.revoke_zero_certificate(actor, id)?;
                 change.zero_certificate(id)?.ok_or(RevokeError::Unknown)
             })
@@ -172,7 +172,7 @@ impl Registry {
     pub async fn revoke_operator(&self, actor: Actor, id: Uuid) -> Result<rest::Operator, RevokeError> {
         let operator = self
             .store
-            .change(move |change| {
+            .change_essential(move |change| {
                 let operators = change.operators()?;
                 let is_good = |operator: &&OperatorCertificate| operator.is_good(change.now_unix_ms);
                 if !operators.iter().filter(is_good).any(|good| good.id != id) {

@@ -10,7 +10,7 @@ use crate::{
     store::StoreError,
 };
 use pairgate_api::{AGENT_PORT, OVERLAY_PORT, rest};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// Why a host record was not made.
@@ -25,9 +25,9 @@ pub enum CreateHostError {
     #[error("there is a host named {0} already: choose another name")]
     NameTaken(Name),
     #[error("another host has the address {0}: no two hosts can share one")]
-    AddressTaken(Ipv4Addr),
+    AddressTaken(IpAddr),
     #[error("a VM has the address {0}: a host's address can be no guest's, in any network")]
-    GuestsAddress(Ipv4Addr),
+    GuestsAddress(IpAddr),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -82,7 +82,7 @@ impl Registry {
     pub async fn reset_host(&self, actor: Actor, name: String) -> Result<rest::Host, FindError> {
         let host = self
             .store
-            .change(move |change| {
+            .change_essential(move |change| {
                 let host = find_host(change, &name)?;
                 change.reset_host(actor, host.id)?;
                 find_host(change, &name)
@@ -113,7 +113,7 @@ impl Registry {
         rest::Host {
             id: host.id,
             name: host.name.clone(),
-            address: IpAddr::V4(host.address),
+            address: host.address,
             agent_port: host.agent_port,
             overlay_port: host.overlay_port,
             state: state.to_owned(),

@@ -6,20 +6,26 @@
 mod audit;
 mod certificates;
 mod denials;
+mod ending;
 mod hosts;
 mod networks;
 mod pairs;
 mod placements;
+mod readdress;
+mod removal;
 mod status;
 mod vms;
 
 pub use certificates::{CreateCertificateError, RevokeError};
 pub use denials::DenyError;
+pub use ending::TimeoutError;
 pub use hosts::CreateHostError;
 pub use networks::CreateNetworkError;
 pub use pairs::AllowError;
 pub use placements::PlaceError;
-pub use vms::CreateVmError;
+pub use readdress::ReaddressError;
+pub use removal::{RemoveHostError, RemoveNetworkError, RemoveVmError};
+pub use vms::{AddressesError, CreateVmError};
 
 pub(crate) use placements::open_fenced;
 

@@ -2,7 +2,7 @@ use super::{FindError, Kind, Refusal, find_network};
 use crate::{
     Registry,
     audit::Actor,
-    inventory::{GUEST_MTU, Ipv4Prefix, Name, Network, name::NameError, prefix::PrefixError},
+    inventory::{GUEST_MTU, Name, Network, Prefix, name::NameError, prefix::PrefixError},
     store::StoreError,
 };
 use pairgate_api::rest;
@@ -15,8 +15,8 @@ pub enum CreateNetworkError {
     Name(#[from] NameError),
     #[error("{0}")]
     Prefix(#[from] PrefixError),
-    #[error("a network has exactly one IPv4 prefix in this version, and {0} were given")]
-    Prefixes(usize),
+    #[error("a network has one prefix, or one of each family: give an IPv4 prefix, an IPv6 prefix or both")]
+    Prefixes,
     #[error("there is a network named {0} already: choose another name")]
     Exists(Name),
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub enum CreateNetworkError {
 impl Refusal for CreateNetworkError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Name(_) | Self::Prefix(_) | Self::Prefixes(_) => Kind::Invalid,
+            Self::Name(_) | Self::Prefix(_) | Self::Prefixes => Kind::Invalid,
             Self::Exists(_) => Kind::Exists,
             Self::Store(error) => error.kind(),
         }
@@ -40,19 +40,20 @@ impl Registry {
         new: rest::NewNetwork,
     ) -> Result<rest::Network, CreateNetworkError> {
         let name: Name = new.name.parse()?;
-        // Each is judged before they are counted, so that an IPv6 prefix is named as what it is.
-        let prefixes: Vec<Ipv4Prefix> = new
-            .prefixes
-            .iter()
-            .map(|text| text.parse())
-            .collect::<Result<_, _>>()?;
-        let [prefix] = prefixes[..] else {
-            return Err(CreateNetworkError::Prefixes(prefixes.len()));
-        };
+        // More than two are wrong already, however many they are.
+        let texts = new.prefixes.iter().take(3);
+        let mut prefixes: Vec<Prefix> = texts.map(|text| text.parse()).collect::<Result<_, _>>()?;
+        prefixes.sort_by_key(|prefix| prefix.family());
+        let two_of_a_family = prefixes
+            .windows(2)
+            .any(|two| matches!(two, [one, other] if one.family() == other.family()));
+        if prefixes.is_empty() || two_of_a_family {
+            return Err(CreateNetworkError::Prefixes);
+        }
         let network = Network {
             id: Uuid::new_v4(),
             name: name.to_string(),
-            prefix,
+            prefixes,
             mtu: GUEST_MTU,
         };
         let created = shown(&network);
@@ -80,11 +81,11 @@ impl Registry {
     }
 }
 
-fn shown(network: &Network) -> rest::Network {
+pub(super) fn shown(network: &Network) -> rest::Network {
     rest::Network {
         id: network.id,
         name: network.name.clone(),
-        prefixes: vec![network.prefix.to_string()],
+        prefixes: network.prefixes.iter().map(ToString::to_string).collect(),
         mtu: network.mtu,
     }
 }

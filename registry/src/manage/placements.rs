@@ -2,12 +2,16 @@ use super::{FindError, Kind, Refusal, find_host, find_network, find_vm, vms::sho
 use crate::{
     Registry,
     audit::Actor,
-    inventory::placement::{Fence, fences_after, tap_name},
+    inventory::{
+        Vm,
+        placement::{Fence, fences_after, tap_name},
+    },
     random,
     standing::Standings,
     store::{Change, NewPlacement, StoreError},
 };
 use pairgate_api::rest;
+use uuid::Uuid;
 
 /// Why a VM was not placed.
 #[derive(Debug, thiserror::Error)]
@@ -47,31 +51,12 @@ impl Registry {
         let (settings, before) = (self.settings, self.before);
         let placed = self
             .store
-            .change(move |change| {
+            .change_essential(move |change| {
                 let network = find_network(change, &network)?;
                 let vm = find_vm(change, &network, &vm)?;
                 let host = find_host(change, &new.host)?;
-                let generation = vm.generation.checked_add(1).ok_or(PlaceError::Generations)?;
-                let fences = fences_after(
-                    change.placed(vm.id)?,
-                    &change.fences(vm.id)?,
-                    host.id,
-                    change.revision()?,
-                );
-                let taken = change.taps_of_others(host.id, vm.id)?;
-                let tap = tap_name(&vm.name, vm.id, |name| taken.iter().any(|taken| taken == name))
-                    .ok_or(PlaceError::Tap)?;
-                let secret_key = random::secret_key()?;
-                let placement = NewPlacement {
-                    vm: vm.id,
-                    host: host.id,
-                    generation,
-                    secret_key: &secret_key,
-                    tap: &tap,
-                    fences: &fences,
-                    floor_until_unix_ms: before.tombstone_end_unix_ms(settings, change.now_unix_ms),
-                };
-                change.place(actor, &placement)?;
+                let until_unix_ms = before.tombstone_end_unix_ms(settings, change.now_unix_ms);
+                begin_generation(change, actor, &vm, host.id, until_unix_ms)?;
                 shown::<PlaceError>(change, vm.id)
             })
             .await?;
@@ -88,7 +73,7 @@ impl Registry {
     /// The VM as it is once whatever can open has opened. In a change of its own, because a host whose lease has
     /// ended counts as fenced only from a revision that is committed: a lease granted before the commit does
     /// not carry it. The placement itself is done, so what goes wrong here is left to the task that opens.
-    async fn opened_at_once(&self, placed: rest::Vm) -> rest::Vm {
+    pub(super) async fn opened_at_once(&self, placed: rest::Vm) -> rest::Vm {
         if let Err(error) = self.open_what_is_fenced().await {
             tracing::error!(%error, "waiting placements could not be opened");
         }
@@ -96,6 +81,37 @@ impl Registry {
         let now = self.store.read(move |view| view.show_vm(id)).await;
         now.ok().flatten().unwrap_or(placed)
     }
+}
+
+/// Ends the VM's generation, if it has one, and begins the next with a new key on this host, which may be the same.
+pub(super) fn begin_generation(
+    change: &Change<'_>,
+    actor: Actor,
+    vm: &Vm,
+    host: Uuid,
+    floor_until_unix_ms: u64,
+) -> Result<(), PlaceError> {
+    let generation = vm.generation.checked_add(1).ok_or(PlaceError::Generations)?;
+    let fences = fences_after(
+        change.placed(vm.id)?,
+        &change.fences(vm.id)?,
+        host,
+        change.revision()?,
+    );
+    let taken = change.taps_of_others(host, vm.id)?;
+    let tap =
+        tap_name(&vm.name, vm.id, |name| taken.iter().any(|taken| taken == name)).ok_or(PlaceError::Tap)?;
+    let secret_key = random::secret_key()?;
+    let placement = NewPlacement {
+        vm: vm.id,
+        host,
+        generation,
+        secret_key: &secret_key,
+        tap: &tap,
+        fences: &fences,
+        floor_until_unix_ms,
+    };
+    Ok(change.place(actor, &placement)?)
 }
 
 /// Opens every waiting placement whose hosts before are fenced; runs in a change that sees only what is

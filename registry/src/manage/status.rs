@@ -20,6 +20,7 @@ impl Registry {
             installation: self.installation,
             revision,
             unix_ms: self.clock.now_unix_ms(),
+            wall_clock_ahead_ms: self.clock.wall_ahead_ms(),
             token_life_secs: self.settings.token_life_secs(),
             lease_secs: self.settings.lease_secs(),
             hosts: hosts.iter().map(|host| self.shown_host(host)).collect(),

@@ -3,8 +3,8 @@ use crate::{
     Registry,
     audit::Actor,
     inventory::{
-        Ipv4Prefix, Mac, Name, Network, Vm,
-        address::{AddressError, unicast},
+        ADDRESSES_MAX, Mac, Name, Network, Prefix, Vm,
+        address::{AddressError, Family, unicast},
         mac::MacError,
         name::NameError,
         prefix::OutsideError,
@@ -13,7 +13,7 @@ use crate::{
     store::{StoreError, View},
 };
 use pairgate_api::rest;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// Random hardware addresses of 46 bits: two tries that hit a taken one in a row do not happen by chance.
@@ -26,22 +26,14 @@ pub enum CreateVmError {
     Find(#[from] FindError),
     #[error("{0}; choose another name")]
     Name(#[from] NameError),
-    #[error("{0}")]
-    Address(#[from] AddressError),
-    #[error("{0}")]
-    Outside(#[from] OutsideError),
+    #[error(transparent)]
+    Addresses(#[from] AddressesError),
     #[error("{0}")]
     Mac(#[from] MacError),
     #[error("there is a VM named {name} in network {network} already: choose another name")]
     NameTaken { name: Name, network: String },
-    #[error("another VM of the network has the address {0}: choose another, or leave it out")]
-    AddressTaken(Ipv4Addr),
-    #[error("{0} is the address of a host: no guest may have it")]
-    HostsAddress(Ipv4Addr),
     #[error("another VM of the network has the MAC address {0}: choose another, or leave it out")]
     MacTaken(Mac),
-    #[error("no address of {0} is free: give one outside the order of choice, or make a larger network")]
-    Full(Ipv4Prefix),
     #[error("no free MAC address was found: give one")]
     NoMac,
     #[error("no random numbers from the kernel: {0}")]
@@ -54,14 +46,50 @@ impl Refusal for CreateVmError {
     fn kind(&self) -> Kind {
         match self {
             Self::Find(error) => error.kind(),
-            Self::Name(_) | Self::Address(_) | Self::Outside(_) | Self::Mac(_) => Kind::Invalid,
+            Self::Addresses(error) => error.kind(),
+            Self::Name(_) | Self::Mac(_) => Kind::Invalid,
             Self::NameTaken { .. } => Kind::Exists,
-            Self::AddressTaken(_)
-            | Self::HostsAddress(_)
-            | Self::MacTaken(_)
-            | Self::Full(_)
-            | Self::NoMac => Kind::Conflict,
+            Self::MacTaken(_) | Self::NoMac => Kind::Conflict,
             Self::Random(_) => Kind::Internal,
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+/// Why a VM cannot have these addresses.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressesError {
+    #[error("{0}")]
+    Address(#[from] AddressError),
+    #[error("{0}")]
+    Outside(#[from] OutsideError),
+    #[error("network {network} has no prefix of the family of {address}: choose an address in {prefixes}")]
+    NoPrefix {
+        address: IpAddr,
+        network: String,
+        prefixes: String,
+    },
+    #[error("a VM has at most {ADDRESSES_MAX} addresses")]
+    TooMany,
+    #[error("{0} is given twice")]
+    Twice(IpAddr),
+    #[error("another VM of the network has the address {0}: choose another, or leave it out")]
+    Taken(IpAddr),
+    #[error("{0} is the address of a host: no guest may have it")]
+    HostsAddress(IpAddr),
+    #[error("no address of {0} is free: give one outside the order of choice, or make a larger network")]
+    Full(Prefix),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for AddressesError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Address(_) | Self::Outside(_) | Self::NoPrefix { .. } | Self::TooMany | Self::Twice(_) => {
+                Kind::Invalid
+            }
+            Self::Taken(_) | Self::HostsAddress(_) | Self::Full(_) => Kind::Conflict,
             Self::Store(error) => error.kind(),
         }
     }
@@ -75,7 +103,7 @@ impl Registry {
         new: rest::NewVm,
     ) -> Result<rest::Vm, CreateVmError> {
         let name: Name = new.name.parse()?;
-        let address = new.address.map(unicast).transpose()?;
+        let given = given_addresses(&new.addresses)?;
         let mac: Option<Mac> = new.mac.as_deref().map(str::parse).transpose()?;
         let created = self
             .store
@@ -87,10 +115,7 @@ impl Registry {
                         network: network.name,
                     });
                 }
-                let address = match address {
-                    Some(address) => check_address(change, &network, address)?,
-                    None => choose_address(change, &network)?,
-                };
+                let addresses = place_addresses(change, &network, given)?;
                 let mac = match mac {
                     Some(mac) if change.mac_is_taken(network.id, mac)? => {
                         return Err(CreateVmError::MacTaken(mac));
@@ -103,7 +128,7 @@ impl Registry {
                     name: name.to_string(),
                     generation: 0,
                 };
-                change.insert_vm(actor, network.id, &vm, address, mac)?;
+                change.insert_vm(actor, network.id, &vm, &addresses, mac)?;
                 shown(change, vm.id)
             })
             .await?;
@@ -138,23 +163,59 @@ pub(super) fn shown<E: From<StoreError>>(view: &View<'_>, vm: Uuid) -> Result<re
     Ok(shown.ok_or(StoreError::Inconsistent("a VM that cannot be shown"))?)
 }
 
-fn check_address(view: &View<'_>, network: &Network, address: Ipv4Addr) -> Result<Ipv4Addr, CreateVmError> {
-    network.prefix.check(address)?;
-    if view.host_address_is_taken(address)? {
-        return Err(CreateVmError::HostsAddress(address));
+/// What was asked for, in one spelling each.
+pub(super) fn given_addresses(given: &[IpAddr]) -> Result<Vec<IpAddr>, AddressesError> {
+    if given.len() > ADDRESSES_MAX {
+        return Err(AddressesError::TooMany);
     }
-    if view.address_is_taken(network.id, address)? {
-        return Err(CreateVmError::AddressTaken(address));
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in given {
+        let address = unicast(*address)?;
+        if addresses.contains(&address) {
+            return Err(AddressesError::Twice(address));
+        }
+        addresses.push(address);
     }
-    Ok(address)
+    Ok(addresses)
 }
 
-fn choose_address(view: &View<'_>, network: &Network) -> Result<Ipv4Addr, CreateVmError> {
-    let used = view.addresses_in_use(network.id)?;
-    network
-        .prefix
-        .lowest_free(used)
-        .ok_or(CreateVmError::Full(network.prefix))
+/// The given ones if a guest may have them, or one of each of the network's prefixes if none is given.
+pub(super) fn place_addresses(
+    view: &View<'_>,
+    network: &Network,
+    given: Vec<IpAddr>,
+) -> Result<Vec<IpAddr>, AddressesError> {
+    if given.is_empty() {
+        let used = view.addresses_in_use(network.id)?;
+        let choose = |prefix: &Prefix| {
+            let free = prefix.lowest_free(used.iter().copied());
+            free.ok_or(AddressesError::Full(*prefix))
+        };
+        return network.prefixes.iter().map(choose).collect();
+    }
+    for address in &given {
+        check_address(view, network, *address)?;
+    }
+    Ok(given)
+}
+
+fn check_address(view: &View<'_>, network: &Network, address: IpAddr) -> Result<(), AddressesError> {
+    let Some(prefix) = network.prefix_of(Family::of(address)) else {
+        let prefixes: Vec<_> = network.prefixes.iter().map(ToString::to_string).collect();
+        return Err(AddressesError::NoPrefix {
+            address,
+            network: network.name.clone(),
+            prefixes: prefixes.join(" or "),
+        });
+    };
+    prefix.check(address)?;
+    if view.host_address_is_taken(address)? {
+        return Err(AddressesError::HostsAddress(address));
+    }
+    if view.address_is_taken(network.id, address)? {
+        return Err(AddressesError::Taken(address));
+    }
+    Ok(())
 }
 
 fn choose_mac(view: &View<'_>, network: &Network) -> Result<Mac, CreateVmError> {

@@ -10,7 +10,7 @@ use crate::{
     registry::{Registry, StartError},
     settings::Settings,
 };
-use pairgate_identity::server_config;
+use pairgate_identity::{Now, serve_by, server_config_by};
 use std::{net::SocketAddr, path::Path, sync::Arc};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +37,11 @@ pub async fn start(
     settings: Settings,
     stop: CancellationToken,
 ) -> Result<Running, StartError> {
-    let (registry, credentials) = Registry::open(directory, master_key, settings, stop.clone()).await?;
-    let tls = server_config(&credentials)?;
+    let registry = Registry::open(directory, master_key, settings, stop.clone()).await?;
+    // Certificates end by registry time too: a wall clock that is set back must not bring one back.
+    let clock = registry.clock.clone();
+    let now = Now::new(move || clock.now_unix_ms() / 1000);
+    let tls = server_config_by(&registry.own.credentials, &now)?;
     let cannot_listen = |source| StartError::Listen {
         address: listen,
         source,
@@ -51,13 +54,7 @@ pub async fn start(
     tasks.spawn(registry.clone().open_placements());
     tasks.spawn(registry.clone().keep_house());
     let installation = registry.installation;
-    tasks.spawn(pairgate_identity::serve(
-        listener,
-        tls,
-        installation,
-        app,
-        stop.clone(),
-    ));
+    tasks.spawn(serve_by(listener, tls, installation, app, now, stop.clone()));
     let failed = registry.store.failed().clone();
     tasks.spawn(async move {
         tokio::select! {

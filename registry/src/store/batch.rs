@@ -8,10 +8,12 @@
 //! Guarantee: no answer, not even a refusal, leaves before the commit, because each change has seen what the ones
 //! before it in the batch did. A change that is refused leaves nothing behind; if the commit fails, none of
 //! the batch has happened. A change that must see only what is committed begins a batch of its own
-//! ([`Sees::Committed`]).
+//! ([`Sees::Committed`]), and so does one that has another [`Claim`] on the disk: what must not wait is never
+//! undone together with what must.
 
 use super::{
     StoreError,
+    reserve::Reserve,
     worker::{Change, View},
 };
 use crate::{clock::Clock, vault::Vault};
@@ -33,6 +35,17 @@ pub(super) enum Sees {
     Committed,
 }
 
+/// What a change may do when the disk is nearly full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Nothing: it is refused while the reserve is not whole.
+    Ordinary,
+    /// Whatever it can without writing: [`Change::has_room`] says whether it may.
+    Renewing,
+    /// Everything: the reserve is kept for it.
+    Essential,
+}
+
 /// Tells the asker, once it is known what has become of the batch.
 pub(super) type Settle = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
@@ -44,6 +57,7 @@ pub(super) struct Done {
 
 pub(super) struct ChangeJob {
     pub(super) sees: Sees,
+    pub(super) claim: Claim,
     pub(super) work: Box<dyn FnOnce(Turn<'_, '_>) -> Done + Send>,
 }
 
@@ -57,6 +71,7 @@ pub(super) struct Writer {
     pub(super) committed: watch::Sender<u64>,
     pub(super) failed: CancellationToken,
     pub(super) batch_len_max: usize,
+    pub(super) reserve: Reserve,
 }
 
 /// What a batch holds so far.
@@ -82,6 +97,18 @@ impl Writer {
             refuse(first, StoreError::Stopped);
             return None;
         }
+        let claim = first.claim;
+        let has_room = match claim {
+            Claim::Ordinary | Claim::Renewing => self.reserve.is_whole(),
+            Claim::Essential => {
+                self.reserve.make_room();
+                true
+            }
+        };
+        if claim == Claim::Ordinary && !has_room {
+            refuse(first, StoreError::Full);
+            return None;
+        }
         let transaction = match self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -95,15 +122,17 @@ impl Writer {
         let mut batch = Batch::default();
         let mut next = Some(first);
         while let Some(job) = next.take() {
-            if let Err(settle) = self::step(
-                &transaction,
-                &self.vault,
-                self.clock.now_unix_ms(),
-                job,
-                &mut batch,
-            ) {
+            let view = View {
+                transaction: &transaction,
+                vault: &self.vault,
+                now_unix_ms: self.clock.now_unix_ms(),
+            };
+            if let Err(settle) = self::step(view, has_room, job, &mut batch) {
                 // A full disk, for one, makes SQLite give up the whole transaction inside a change.
                 drop(transaction);
+                if claim == Claim::Essential {
+                    self.reserve.release();
+                }
                 batch.settle(|| Err(StoreError::Undone));
                 settle(Ok(()));
                 return None;
@@ -111,7 +140,8 @@ impl Writer {
             if batch.settles.len() < self.batch_len_max {
                 next = jobs.try_recv().ok();
             }
-            if next.as_ref().is_some_and(|job| job.sees == Sees::Committed) {
+            let is_of_another = |job: &ChangeJob| job.sees == Sees::Committed || job.claim != claim;
+            if next.as_ref().is_some_and(is_of_another) {
                 break;
             }
         }
@@ -129,6 +159,9 @@ impl Writer {
             }
             Err(error) => {
                 let why = self.commit_failed(&error);
+                if claim == Claim::Essential {
+                    self.reserve.release();
+                }
                 batch.settle(|| Err(why.error()));
             }
         }
@@ -185,24 +218,16 @@ fn refuse(job: ChangeJob, why: StoreError) {
 }
 
 /// One change in its savepoint. `Err` with the change's own answer means that the transaction is gone.
-fn step(
-    connection: &Connection,
-    vault: &Vault,
-    now_unix_ms: u64,
-    job: ChangeJob,
-    batch: &mut Batch,
-) -> Result<(), Settle> {
+fn step(view: View<'_>, has_room: bool, job: ChangeJob, batch: &mut Batch) -> Result<(), Settle> {
+    let connection = view.transaction;
     let run = |sql| connection.prepare_cached(sql)?.execute([]);
     if let Err(error) = run("SAVEPOINT change") {
         return Err((job.work)(Err(error.into())).settle);
     }
     let change = Change {
-        view: View {
-            transaction: connection,
-            vault,
-            now_unix_ms,
-        },
+        view,
         revision: Cell::new(None),
+        has_room,
     };
     let Done { keep, settle } = (job.work)(Ok(&change));
     if connection.is_autocommit() {

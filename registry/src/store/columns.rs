@@ -1,7 +1,11 @@
 //! Between our types and SQLite's.
 
 use rusqlite::{Row, types::Type};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 use uuid::Uuid;
 
 /// SQLite's numbers are signed; times and counts never get near the end, and if one did, the largest number
@@ -14,10 +18,6 @@ pub(super) fn address(address: IpAddr) -> [u8; 16] {
     pairgate_token::address_bytes(address)
 }
 
-pub(super) fn v4(address: Ipv4Addr) -> [u8; 16] {
-    self::address(IpAddr::V4(address))
-}
-
 /// Reads columns as our types; what does not fit is an error, never a default.
 pub(super) trait Columns {
     fn uuid(&self, column: usize) -> rusqlite::Result<Uuid>;
@@ -25,7 +25,7 @@ pub(super) trait Columns {
     fn unsigned(&self, column: usize) -> rusqlite::Result<u64>;
     fn small<T: TryFrom<i64>>(&self, column: usize) -> rusqlite::Result<T>;
     fn ip(&self, column: usize) -> rusqlite::Result<IpAddr>;
-    fn ipv4(&self, column: usize) -> rusqlite::Result<Ipv4Addr>;
+    fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(&self, column: usize) -> rusqlite::Result<T>;
 }
 
 impl Columns for Row<'_> {
@@ -52,14 +52,9 @@ impl Columns for Row<'_> {
         Ok(IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical())
     }
 
-    fn ipv4(&self, column: usize) -> rusqlite::Result<Ipv4Addr> {
-        match self.ip(column)? {
-            IpAddr::V4(address) => Ok(address),
-            IpAddr::V6(_) => Err(rusqlite::Error::InvalidColumnType(
-                column,
-                "an IPv4 address".to_owned(),
-                Type::Blob,
-            )),
-        }
+    fn parsed<T: FromStr<Err: Error + Send + Sync + 'static>>(&self, column: usize) -> rusqlite::Result<T> {
+        let text: String = self.get(column)?;
+        let wrong = |error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error));
+        text.parse().map_err(wrong)
     }
 }

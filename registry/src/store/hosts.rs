@@ -8,7 +8,7 @@ use crate::{
     inventory::{Host, Name},
 };
 use rusqlite::{OptionalExtension, Row, params};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// What an enrolment gave to a host.
@@ -26,7 +26,7 @@ fn host(row: &Row<'_>) -> rusqlite::Result<Host> {
     Ok(Host {
         id: row.uuid(0)?,
         name: row.get(1)?,
-        address: row.ipv4(2)?,
+        address: row.ip(2)?,
         agent_port: row.small(3)?,
         overlay_port: row.small(4)?,
         public_key: row.get(5)?,
@@ -71,18 +71,18 @@ impl View<'_> {
         Ok(rows)
     }
 
-    pub fn host_address_is_taken(&self, address: Ipv4Addr) -> Result<bool, StoreError> {
+    pub fn host_address_is_taken(&self, address: IpAddr) -> Result<bool, StoreError> {
         self.exists("SELECT 1 FROM host WHERE address = ?1", address)
     }
 
     /// In any network: no guest may have the address of a host, or frames to the host could be meant for it.
-    pub fn is_a_guests_address(&self, address: Ipv4Addr) -> Result<bool, StoreError> {
-        self.exists("SELECT 1 FROM vm WHERE address = ?1", address)
+    pub fn is_a_guests_address(&self, address: IpAddr) -> Result<bool, StoreError> {
+        self.exists("SELECT 1 FROM vm_address WHERE address = ?1", address)
     }
 
-    fn exists(&self, sql: &str, address: Ipv4Addr) -> Result<bool, StoreError> {
+    fn exists(&self, sql: &str, address: IpAddr) -> Result<bool, StoreError> {
         let mut query = self.transaction.prepare_cached(sql)?;
-        Ok(query.exists(params![columns::v4(address)])?)
+        Ok(query.exists(params![columns::address(address)])?)
     }
 
     /// What the host's enrolment gave to it; none before.
@@ -113,7 +113,7 @@ impl Change<'_> {
             params![
                 host.id.as_bytes(),
                 host.name,
-                columns::v4(host.address),
+                columns::address(host.address),
                 host.agent_port,
                 host.overlay_port
             ],
@@ -140,6 +140,20 @@ impl Change<'_> {
         }
         self.revision()?;
         self.audit(actor, &Event::HostReset { host })
+    }
+
+    /// Removes a host that no placement and no fence names; its revision makes the host's stream look, and end.
+    pub fn remove_host(&self, actor: Actor, host: &Host, until_unix_ms: u64) -> Result<u64, StoreError> {
+        let revision = self.revision()?;
+        self.transaction
+            .execute("DELETE FROM host WHERE id = ?1", params![host.id.as_bytes()])?;
+        self.transaction.execute(
+            "INSERT INTO dead_host (id, until_unix_ms) VALUES (?1, ?2)",
+            params![host.id.as_bytes(), number(until_unix_ms)],
+        )?;
+        let (id, name) = (host.id, &host.name);
+        self.audit(actor, &Event::HostRemoved { host: id, name })?;
+        Ok(revision)
     }
 
     pub fn set_enrolled(&self, host: Uuid, enrolled: &Enrolled) -> Result<(), StoreError> {

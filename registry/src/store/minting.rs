@@ -1,10 +1,10 @@
 //! The facts that a mint is judged by.
 
 use super::{
-    StoreError,
+    AllowedPair, StoreError,
     columns::{self, Columns},
     placements::secret_key,
-    worker::View,
+    worker::{Change, View},
 };
 use crate::vault::Belongs;
 use pairgate_token::SecretKey;
@@ -18,15 +18,16 @@ use uuid::Uuid;
 pub struct Facts {
     pub source: Option<SourceFacts>,
     pub destination: Option<DestinationFacts>,
-    pub pair: Option<u64>,
+    pub pair: Option<AllowedPair>,
     /// The opposite pair.
-    pub back: Option<u64>,
+    pub back: Option<AllowedPair>,
 }
 
 /// A VM of the network, with its placement; a VM without one is not found.
 #[derive(Debug)]
 pub struct SourceFacts {
-    pub address: IpAddr,
+    /// Whether the VM has the address that was asked from.
+    pub has_address: bool,
     pub host: Uuid,
     pub host_address: IpAddr,
     pub overlay_port: u16,
@@ -57,13 +58,13 @@ impl View<'_> {
         &self,
         network: Uuid,
         source: Uuid,
-        destination_address: IpAddr,
+        [source_address, destination_address]: [IpAddr; 2],
     ) -> Result<Facts, StoreError> {
-        let source_facts = self.mint_source(network, source)?;
+        let source_facts = self.mint_source(network, source, source_address)?;
         let destination = self.mint_destination(network, destination_address)?;
         let destination_vm = destination.as_ref().map_or(Uuid::nil(), |facts| facts.vm);
-        let pair = self.pair(source, destination_vm)?.map(|pair| pair.id);
-        let back = self.pair(destination_vm, source)?.map(|pair| pair.id);
+        let pair = self.pair(source, destination_vm)?;
+        let back = self.pair(destination_vm, source)?;
         Ok(Facts {
             source: source_facts,
             destination,
@@ -72,19 +73,25 @@ impl View<'_> {
         })
     }
 
-    fn mint_source(&self, network: Uuid, vm: Uuid) -> Result<Option<SourceFacts>, StoreError> {
+    fn mint_source(
+        &self,
+        network: Uuid,
+        vm: Uuid,
+        address: IpAddr,
+    ) -> Result<Option<SourceFacts>, StoreError> {
         let found = self
             .transaction
             .prepare_cached(
-                "SELECT vm.address, host.id, host.address, placement.generation, placement.sealed_key,
-                        placement.open, host.overlay_port
+                "SELECT EXISTS (SELECT 1 FROM vm_address WHERE vm_address.vm = vm.id AND vm_address.address = ?3),
+                        host.id, host.address, placement.generation, placement.sealed_key, placement.open,
+                        host.overlay_port
                  FROM vm JOIN placement ON placement.vm = vm.id JOIN host ON host.id = placement.host
                  WHERE vm.network = ?1 AND vm.id = ?2",
             )?
-            .query_row(params![network.as_bytes(), vm.as_bytes()], |row| {
+            .query_row(params![network.as_bytes(), vm.as_bytes(), columns::address(address)], |row| {
                 let generation = row.small(3)?;
                 Ok(SourceFacts {
-                    address: row.ip(0)?,
+                    has_address: row.get(0)?,
                     host: row.uuid(1)?,
                     host_address: row.ip(2)?,
                     generation,
@@ -107,9 +114,10 @@ impl View<'_> {
             .prepare_cached(
                 "SELECT vm.id, host.id, host.address, host.agent_port, host.overlay_port,
                         placement.generation, placement.sealed_key, placement.open
-                 FROM vm LEFT JOIN placement ON placement.vm = vm.id
+                 FROM vm_address JOIN vm ON vm.id = vm_address.vm
+                      LEFT JOIN placement ON placement.vm = vm.id
                       LEFT JOIN host ON host.id = placement.host
-                 WHERE vm.network = ?1 AND vm.address = ?2",
+                 WHERE vm_address.network = ?1 AND vm_address.address = ?2",
             )?
             .query_row(params![network.as_bytes(), columns::address(address)], |row| {
                 let vm = row.uuid(0)?;
@@ -132,5 +140,19 @@ impl View<'_> {
             })
             .optional()?;
         Ok(found)
+    }
+}
+
+impl Change<'_> {
+    /// Whether no token of this pair was made for these generations before; remembers that one is now.
+    pub fn is_first_mint(&self, pair: u64, [source, destination]: [u32; 2]) -> Result<bool, StoreError> {
+        let marked = self
+            .transaction
+            .prepare_cached(
+                "UPDATE pair SET minted_source = ?2, minted_destination = ?3
+                 WHERE id = ?1 AND (minted_source <> ?2 OR minted_destination <> ?3)",
+            )?
+            .execute(params![columns::number(pair), source, destination])?;
+        Ok(marked == 1)
     }
 }

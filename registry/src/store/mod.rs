@@ -25,7 +25,9 @@ mod open;
 mod operators;
 mod pairs;
 mod placements;
+mod reserve;
 mod schema;
+mod time;
 mod vms;
 mod worker;
 
@@ -36,7 +38,7 @@ pub use minting::{DestinationFacts, DestinationPlaced, Facts, SourceFacts};
 pub use open::{Installation, OpenError, create};
 pub use operators::OperatorCertificate;
 pub use pairs::{AllowedPair, DeadPair};
-pub use placements::{Goal, GoalVm, NewPlacement, Waiting};
+pub use placements::{Goal, GoalVm, NewPlacement, PlacedVm, Waiting};
 pub use worker::{Change, Store, View};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     OperatorCertificate, Store, StoreError, ZeroCertificate,
     batch::BATCH_LEN_MAX,
     columns::{Columns, number},
+    reserve::Reserve,
     schema::{APPLICATION_ID, SEALED_SINCE, migrations},
     worker::{Change, View},
 };
@@ -83,12 +84,10 @@ pub fn create(
         .pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(failed)?;
     prepare(&connection).map_err(failed)?;
-    migrations(vault)
-        .to_latest(&mut connection)
-        .map_err(|source| OpenError::Layout {
-            path: path.to_owned(),
-            source,
-        })?;
+    migrate(&mut connection, vault).map_err(|source| OpenError::Layout {
+        path: path.to_owned(),
+        source,
+    })?;
     let transaction = connection.transaction().map_err(failed)?;
     let change = Change::new(&transaction, vault, now_unix_ms);
     first_rows(&change, installation, operator, zero).map_err(|source| OpenError::Start {
@@ -139,27 +138,28 @@ impl Store {
             source,
         };
         let mut writer = open_existing(path)?;
+        let mut reserve = Reserve::keep_in(path.parent().unwrap_or_else(|| Path::new(".")));
+        // The start itself is written down, also on a full disk.
+        reserve.make_room();
         let vault = Arc::new(vault(&writer, path, master_key)?);
-        migrations(&vault)
-            .to_latest(&mut writer)
-            .map_err(|source| OpenError::Layout {
-                path: path.to_owned(),
-                source,
-            })?;
+        migrate(&mut writer, &vault).map_err(|source| OpenError::Layout {
+            path: path.to_owned(),
+            source,
+        })?;
         // What a migration has overwritten must not stay readable in the log.
         writer
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(failed)?;
         let (installation, revision) =
-            start(&mut writer, &vault, settings, clock.now_unix_ms()).map_err(|source| OpenError::Start {
+            start(&mut writer, &vault, settings, &*clock).map_err(|source| OpenError::Start {
                 path: path.to_owned(),
                 source,
             })?;
         let reader = connect(path).map_err(failed)?;
         prepare(&reader).map_err(failed)?;
         reader.pragma_update(None, "query_only", true).map_err(failed)?;
-        let store =
-            Self::start(writer, reader, vault, revision, clock, batch_len_max).map_err(OpenError::Thread)?;
+        let store = Self::start(writer, reader, vault, revision, clock, batch_len_max, reserve)
+            .map_err(OpenError::Thread)?;
         Ok((store, installation))
     }
 }
@@ -260,15 +260,30 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Writes down the settings of this run before anything is granted under them.
+/// A step may make a table anew, which the rows that refer to it must survive: what they refer to is checked when
+/// the step is done, not within it.
+fn migrate(connection: &mut Connection, vault: &Arc<Vault>) -> Result<(), rusqlite_migration::Error> {
+    connection.pragma_update(None, "foreign_keys", false)?;
+    migrations(vault).to_latest(connection)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// Lets registry time go on from where it stood, and writes down the settings of this run before anything is
+/// granted under them.
 fn start(
     connection: &mut Connection,
     vault: &Vault,
     settings: Settings,
-    now_unix_ms: u64,
+    clock: &dyn Clock,
 ) -> Result<(Installation, u64), StoreError> {
     let transaction = connection.transaction()?;
+    clock.begin(Change::new(&transaction, vault, 0).remembered_time()?);
+    let now_unix_ms = clock.now_unix_ms();
     let change = Change::new(&transaction, vault, now_unix_ms);
+    if let Some(mark) = clock.mark() {
+        change.set_mark(&mark)?;
+    }
     let (id, last, before) = last_run(&change)?;
     let before = before.at_start(last, now_unix_ms);
     transaction.execute(

@@ -3,14 +3,18 @@ use super::{
     columns::{Columns, number},
     worker::{Change, View},
 };
-use crate::audit::{Actor, Event};
-use rusqlite::{OptionalExtension, params};
+use crate::{
+    audit::{Actor, Event},
+    inventory::{Carries, Vm},
+};
+use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
 /// One direction that is allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllowedPair {
     pub id: u64,
+    pub carries: Carries,
     pub since_unix_ms: u64,
 }
 
@@ -25,15 +29,47 @@ impl View<'_> {
     pub fn pair(&self, source: Uuid, destination: Uuid) -> Result<Option<AllowedPair>, StoreError> {
         let found = self
             .transaction
-            .prepare_cached("SELECT id, since_unix_ms FROM pair WHERE source = ?1 AND destination = ?2")?
+            .prepare_cached(
+                "SELECT id, carries, since_unix_ms FROM pair WHERE source = ?1 AND destination = ?2",
+            )?
             .query_row(params![source.as_bytes(), destination.as_bytes()], |row| {
                 Ok(AllowedPair {
                     id: row.unsigned(0)?,
-                    since_unix_ms: row.unsigned(1)?,
+                    carries: row.parsed(1)?,
+                    since_unix_ms: row.unsigned(2)?,
                 })
             })
             .optional()?;
         Ok(found)
+    }
+
+    /// Every direction that is allowed from or to the VM, in the order of ids, with both its VMs.
+    pub fn pairs_of(&self, vm: Uuid) -> Result<Vec<(AllowedPair, Vm, Vm)>, StoreError> {
+        let mut query = self.transaction.prepare_cached(
+            "SELECT pair.id, pair.carries, pair.since_unix_ms, source.id, source.name, source.generation,
+                    destination.id, destination.name, destination.generation
+             FROM pair JOIN vm AS source ON source.id = pair.source
+                  JOIN vm AS destination ON destination.id = pair.destination
+             WHERE pair.source = ?1 OR pair.destination = ?1 ORDER BY pair.id",
+        )?;
+        let vm_at = |row: &Row<'_>, column: usize| {
+            Ok::<_, rusqlite::Error>(Vm {
+                id: row.uuid(column)?,
+                name: row.get(column + 1)?,
+                generation: row.small(column + 2)?,
+            })
+        };
+        let rows = query
+            .query_map(params![vm.as_bytes()], |row| {
+                let pair = AllowedPair {
+                    id: row.unsigned(0)?,
+                    carries: row.parsed(1)?,
+                    since_unix_ms: row.unsigned(2)?,
+                };
+                Ok((pair, vm_at(row, 3)?, vm_at(row, 6)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
     }
 
     /// The latest denial of this direction that is still remembered.
@@ -57,11 +93,22 @@ impl View<'_> {
 
 impl Change<'_> {
     /// Allows one direction under a number that was never used.
-    pub fn allow(&self, actor: Actor, source: Uuid, destination: Uuid) -> Result<AllowedPair, StoreError> {
+    pub fn allow(
+        &self,
+        actor: Actor,
+        source: Uuid,
+        destination: Uuid,
+        carries: Carries,
+    ) -> Result<AllowedPair, StoreError> {
         let since_unix_ms = self.now_unix_ms;
         self.transaction.execute(
-            "INSERT INTO pair (source, destination, since_unix_ms) VALUES (?1, ?2, ?3)",
-            params![source.as_bytes(), destination.as_bytes(), number(since_unix_ms)],
+            "INSERT INTO pair (source, destination, carries, since_unix_ms) VALUES (?1, ?2, ?3, ?4)",
+            params![
+                source.as_bytes(),
+                destination.as_bytes(),
+                carries.to_string(),
+                number(since_unix_ms)
+            ],
         )?;
         let id = self.transaction.last_insert_rowid().unsigned_abs();
         self.audit(
@@ -70,9 +117,14 @@ impl Change<'_> {
                 pair: id,
                 source,
                 destination,
+                carries: carries.to_string(),
             },
         )?;
-        Ok(AllowedPair { id, since_unix_ms })
+        Ok(AllowedPair {
+            id,
+            carries,
+            since_unix_ms,
+        })
     }
 
     /// Ends one direction and remembers it as dead.
@@ -113,22 +165,20 @@ impl Change<'_> {
 
     /// Forgets what no living token or lease can name any more.
     pub fn forget_tombstones(&self) -> Result<(), StoreError> {
-        let now = params![number(self.now_unix_ms)];
-        let pairs = self
-            .transaction
-            .execute("DELETE FROM dead_pair WHERE until_unix_ms <= ?1", now)?;
-        let generations = self
-            .transaction
-            .execute("DELETE FROM floor WHERE until_unix_ms <= ?1", now)?;
-        if pairs + generations == 0 {
+        let forget = |sql| self.transaction.execute(sql, params![number(self.now_unix_ms)]);
+        let pairs = forget("DELETE FROM dead_pair WHERE until_unix_ms <= ?1")? as u64;
+        let generations = forget("DELETE FROM floor WHERE until_unix_ms <= ?1")? as u64;
+        let hosts = forget("DELETE FROM dead_host WHERE until_unix_ms <= ?1")? as u64;
+        if pairs + generations + hosts == 0 {
             return Ok(());
         }
         self.revision()?;
         self.audit(
             Actor::Registry,
             &Event::TombstonesForgotten {
-                pairs: pairs as u64,
-                generations: generations as u64,
+                pairs,
+                generations,
+                hosts,
             },
         )
     }

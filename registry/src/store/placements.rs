@@ -36,6 +36,13 @@ pub struct Waiting {
     pub fences: Vec<Fence>,
 }
 
+/// A VM by the names that operators use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedVm {
+    pub name: String,
+    pub network: String,
+}
+
 /// Everything that one host should know, on one snapshot.
 #[derive(Debug)]
 pub struct Goal {
@@ -44,6 +51,7 @@ pub struct Goal {
     pub dead_pairs: Vec<u64>,
     /// VM, and the generation below which everything is dead.
     pub floors: Vec<(Uuid, u32)>,
+    pub dead_hosts: Vec<Uuid>,
 }
 
 #[derive(Debug)]
@@ -53,8 +61,8 @@ pub struct GoalVm {
     pub network: Uuid,
     pub network_name: String,
     pub mac: [u8; 6],
-    pub address: IpAddr,
-    pub prefix: u8,
+    /// With the length of the network's prefix of their family.
+    pub addresses: Vec<(IpAddr, u8)>,
     pub mtu: u32,
     pub generation: u32,
     pub secret_key: SecretKey,
@@ -85,6 +93,39 @@ impl View<'_> {
                 Ok(Fence {
                     host: row.uuid(0)?,
                     revision: row.unsigned(1)?,
+                })
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
+    /// The VMs whose placement is on this host, open or waiting.
+    pub fn placed_on(&self, host: Uuid) -> Result<Vec<PlacedVm>, StoreError> {
+        self.placed_vms(
+            "SELECT vm.name, network.name FROM placement JOIN vm ON vm.id = placement.vm
+                  JOIN network ON network.id = vm.network
+             WHERE placement.host = ?1 ORDER BY network.name, vm.name",
+            host,
+        )
+    }
+
+    /// The VMs that wait elsewhere until this host can act for them no more.
+    pub fn fenced_on(&self, host: Uuid) -> Result<Vec<PlacedVm>, StoreError> {
+        self.placed_vms(
+            "SELECT vm.name, network.name FROM fence JOIN vm ON vm.id = fence.vm
+                  JOIN network ON network.id = vm.network
+             WHERE fence.host = ?1 ORDER BY network.name, vm.name",
+            host,
+        )
+    }
+
+    fn placed_vms(&self, sql: &str, host: Uuid) -> Result<Vec<PlacedVm>, StoreError> {
+        let mut query = self.transaction.prepare_cached(sql)?;
+        let rows = query
+            .query_map(params![host.as_bytes()], |row| {
+                Ok(PlacedVm {
+                    name: row.get(0)?,
+                    network: row.get(1)?,
                 })
             })?
             .collect::<Result<_, _>>()?;
@@ -123,48 +164,60 @@ impl View<'_> {
     }
 
     pub fn goal(&self, host: Uuid) -> Result<Goal, StoreError> {
-        let mut vms = self.transaction.prepare_cached(
-            "SELECT vm.id, vm.name, network.id, network.name, vm.mac, vm.address, prefix.length, network.mtu,
-                    placement.generation, placement.sealed_key, placement.tap
-             FROM placement JOIN vm ON vm.id = placement.vm JOIN network ON network.id = vm.network
-                  JOIN prefix ON prefix.network = network.id AND prefix.family = 4
-             WHERE placement.host = ?1 AND placement.open = 1 ORDER BY vm.id",
-        )?;
         let mut dead_pairs = self
             .transaction
             .prepare_cached("SELECT id FROM dead_pair ORDER BY id")?;
         let mut floors = self
             .transaction
             .prepare_cached("SELECT vm, generation FROM floor ORDER BY vm")?;
+        let mut dead_hosts = self
+            .transaction
+            .prepare_cached("SELECT id FROM dead_host ORDER BY id")?;
         Ok(Goal {
             revision: self.current_revision()?,
-            vms: vms
-                .query_map(params![host.as_bytes()], |row| goal_vm(row, self.vault))?
-                .collect::<Result<_, _>>()?,
+            vms: self.goal_vms(host)?,
             dead_pairs: dead_pairs
                 .query_map([], |row| row.unsigned(0))?
                 .collect::<Result<_, _>>()?,
             floors: floors
                 .query_map([], |row| Ok((row.uuid(0)?, row.small(1)?)))?
                 .collect::<Result<_, _>>()?,
+            dead_hosts: dead_hosts
+                .query_map([], |row| row.uuid(0))?
+                .collect::<Result<_, _>>()?,
         })
+    }
+
+    fn goal_vms(&self, host: Uuid) -> Result<Vec<GoalVm>, StoreError> {
+        let mut query = self.transaction.prepare_cached(
+            "SELECT vm.id, vm.name, network.id, network.name, vm.mac, network.mtu,
+                    placement.generation, placement.sealed_key, placement.tap
+             FROM placement JOIN vm ON vm.id = placement.vm JOIN network ON network.id = vm.network
+             WHERE placement.host = ?1 AND placement.open = 1 ORDER BY vm.id",
+        )?;
+        let mut vms: Vec<GoalVm> = query
+            .query_map(params![host.as_bytes()], |row| goal_vm(row, self.vault))?
+            .collect::<Result<_, _>>()?;
+        for vm in &mut vms {
+            vm.addresses = self.addresses_with_lengths(vm.id)?;
+        }
+        Ok(vms)
     }
 }
 
 fn goal_vm(row: &Row<'_>, vault: &Vault) -> rusqlite::Result<GoalVm> {
-    let (vm, generation) = (row.uuid(0)?, row.small(8)?);
+    let (vm, generation) = (row.uuid(0)?, row.small(6)?);
     Ok(GoalVm {
         id: vm,
         name: row.get(1)?,
         network: row.uuid(2)?,
         network_name: row.get(3)?,
         mac: row.get(4)?,
-        address: row.ip(5)?,
-        prefix: row.small(6)?,
-        mtu: row.small(7)?,
+        addresses: Vec::new(),
+        mtu: row.small(5)?,
         generation,
-        secret_key: secret_key(row, 9, vault, Belongs::Vm { vm, generation })?,
-        tap: row.get(10)?,
+        secret_key: secret_key(row, 7, vault, Belongs::Vm { vm, generation })?,
+        tap: row.get(8)?,
     })
 }
 
@@ -214,12 +267,7 @@ impl Change<'_> {
             )?;
         }
         if new.generation > 1 {
-            self.transaction.execute(
-                "INSERT INTO floor (vm, generation, until_unix_ms) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (vm) DO UPDATE SET generation = excluded.generation,
-                     until_unix_ms = max(until_unix_ms, excluded.until_unix_ms)",
-                params![new.vm.as_bytes(), new.generation, number(new.floor_until_unix_ms)],
-            )?;
+            self.raise_floor(new.vm, new.generation, new.floor_until_unix_ms)?;
         }
         self.audit(
             actor,
@@ -231,6 +279,22 @@ impl Change<'_> {
                 waits_for: new.fences.iter().map(|fence| fence.host).collect(),
             },
         )
+    }
+
+    /// Everything of the VM below this generation is dead.
+    pub(super) fn raise_floor(
+        &self,
+        vm: Uuid,
+        generation: u32,
+        until_unix_ms: u64,
+    ) -> Result<(), StoreError> {
+        self.transaction.execute(
+            "INSERT INTO floor (vm, generation, until_unix_ms) VALUES (?1, ?2, ?3)
+             ON CONFLICT (vm) DO UPDATE SET generation = excluded.generation,
+                 until_unix_ms = max(until_unix_ms, excluded.until_unix_ms)",
+            params![vm.as_bytes(), generation, number(until_unix_ms)],
+        )?;
+        Ok(())
     }
 
     /// Lets a waiting placement begin; the caller has judged its fences in this same change.

@@ -28,6 +28,10 @@ pub(super) fn migrations(vault: &Arc<Vault>) -> Migrations<'static> {
             Ok(chain_all(transaction)?)
         }),
         M::up(OPERATORS),
+        M::up(ADDRESSES_AND_GRANTS).foreign_key_check(),
+        M::up(TIME),
+        M::up(MINTED),
+        M::up(REMOVED),
     ])
 }
 
@@ -173,6 +177,61 @@ CREATE TABLE operator (
     revoked             INTEGER NOT NULL DEFAULT 0 CHECK (revoked IN (0, 1))
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE host ADD COLUMN reset INTEGER NOT NULL DEFAULT 0 CHECK (reset IN (0, 1));
+";
+
+/// Every VM had one IPv4 address, and every pair carried everything. The table is made anew, because SQLite drops
+/// no column that has to be unique.
+const ADDRESSES_AND_GRANTS: &str = "
+CREATE TABLE vm_address (
+    network             BLOB NOT NULL REFERENCES network (id),
+    address             BLOB NOT NULL CHECK (length(address) = 16),
+    vm                  BLOB NOT NULL REFERENCES vm (id),
+    PRIMARY KEY (network, address)
+) STRICT, WITHOUT ROWID;
+INSERT INTO vm_address (network, address, vm) SELECT network, address, id FROM vm;
+CREATE INDEX vm_address_by_vm ON vm_address (vm);
+CREATE INDEX vm_address_by_address ON vm_address (address);
+
+CREATE TABLE vm_without_address (
+    id                  BLOB PRIMARY KEY CHECK (length(id) = 16),
+    network             BLOB NOT NULL REFERENCES network (id),
+    name                TEXT NOT NULL,
+    mac                 BLOB NOT NULL CHECK (length(mac) = 6),
+    generation          INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (network, name),
+    UNIQUE (network, mac)
+) STRICT, WITHOUT ROWID;
+INSERT INTO vm_without_address (id, network, name, mac, generation)
+    SELECT id, network, name, mac, generation FROM vm;
+DROP TABLE vm;
+ALTER TABLE vm_without_address RENAME TO vm;
+
+ALTER TABLE pair ADD COLUMN carries TEXT NOT NULL DEFAULT 'all';
+CREATE INDEX pair_by_destination ON pair (destination);
+";
+
+/// One row: registry time at one instant of one boot.
+const TIME: &str = "
+CREATE TABLE registry_time (
+    one                 INTEGER PRIMARY KEY CHECK (one = 1),
+    boot_id             BLOB NOT NULL CHECK (length(boot_id) = 16),
+    boot_ms             INTEGER NOT NULL,
+    unix_ms             INTEGER NOT NULL
+) STRICT;
+";
+
+/// The generations for which a pair's first token has its audit row; 0 before that.
+const MINTED: &str = "
+ALTER TABLE pair ADD COLUMN minted_source INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE pair ADD COLUMN minted_destination INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Hosts that were removed.
+const REMOVED: &str = "
+CREATE TABLE dead_host (
+    id                  BLOB PRIMARY KEY CHECK (length(id) = 16),
+    until_unix_ms       INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Seals the keys that an earlier version kept as they are; the column they were in goes, and with it, by

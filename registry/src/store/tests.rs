@@ -1,17 +1,18 @@
 mod auditing;
 mod batching;
+mod layouts;
 mod sealing;
 
 use super::*;
 use crate::{
     audit::{Actor, Event},
     clock::Clock,
-    inventory::{GUEST_MTU, Host, Mac, Name, Network, Vm},
+    inventory::{Carries, GUEST_MTU, Host, Mac, Name, Network, Vm},
     settings::Settings,
     vault::Vault,
 };
+use pairgate_token::Grants;
 use std::{
-    net::Ipv4Addr,
     path::PathBuf,
     sync::{
         Arc,
@@ -106,8 +107,8 @@ impl Bench {
                         generation: 0,
                     };
                     let mac = Mac::new([2, 0, 0, 0, 0, number]).unwrap();
-                    let address = Ipv4Addr::new(10, 0, 0, number);
-                    change.insert_vm(Actor::Registry, network.id, &vm, address, mac)?;
+                    let addresses = [[10, 0, 0, number].into()];
+                    change.insert_vm(Actor::Registry, network.id, &vm, &addresses, mac)?;
                 }
                 Ok::<_, StoreError>(())
             })
@@ -117,11 +118,15 @@ impl Bench {
     }
 }
 
+fn everything() -> Carries {
+    Carries::Granted(Grants::all())
+}
+
 fn network(name: &str) -> Network {
     Network {
         id: Uuid::new_v4(),
         name: name.to_owned(),
-        prefix: "10.0.0.0/24".parse().unwrap(),
+        prefixes: vec!["10.0.0.0/24".parse().unwrap()],
         mtu: GUEST_MTU,
     }
 }
@@ -181,7 +186,7 @@ async fn a_pair_id_is_never_used_again_whatever_was_forgotten() {
         let id = bench
             .store
             .change(move |change| {
-                let id = change.allow(Actor::Registry, one, other)?.id;
+                let id = change.allow(Actor::Registry, one, other, everything())?.id;
                 change.deny(Actor::Registry, one, other, 0)?;
                 change.forget_tombstones()?;
                 assert_eq!(change.dead_pair(one, other)?, None);
@@ -200,7 +205,7 @@ async fn a_tombstone_is_part_of_the_goal_until_its_time_and_not_longer() {
     let [one, other] = bench.two_vms().await;
     let until = START + 1_000;
     let change = bench.store.change(move |change| {
-        change.allow(Actor::Registry, one, other)?;
+        change.allow(Actor::Registry, one, other, everything())?;
         change.deny(Actor::Registry, one, other, until)
     });
     let dead = change.await.unwrap().unwrap();
@@ -258,7 +263,7 @@ async fn two_hosts_never_share_an_address_whoever_checked_what() {
     let host = |name: &str| Host {
         id: Uuid::new_v4(),
         name: name.to_owned(),
-        address: Ipv4Addr::new(192, 0, 2, 1),
+        address: [192, 0, 2, 1].into(),
         agent_port: 1,
         overlay_port: 1,
         public_key: None,
@@ -291,6 +296,7 @@ fn an_audit_row_has_a_word_for_every_event() {
     let event = Event::TombstonesForgotten {
         pairs: 1,
         generations: 2,
+        hosts: 0,
     };
     let text = serde_json::to_value(&event).unwrap();
     assert_eq!(text["event"], "tombstones_forgotten");

@@ -2,7 +2,8 @@
 
 use super::{
     StoreError,
-    batch::{ChangeJob, Done, Sees, Writer},
+    batch::{ChangeJob, Claim, Done, Sees, Writer},
+    reserve::Reserve,
 };
 use crate::{clock::Clock, vault::Vault};
 use rusqlite::Connection;
@@ -32,6 +33,7 @@ impl Store {
         revision: u64,
         clock: Arc<dyn Clock>,
         batch_len_max: usize,
+        reserve: Reserve,
     ) -> io::Result<Self> {
         let (committed, committed_seen) = watch::channel(revision);
         let failed = CancellationToken::new();
@@ -44,6 +46,7 @@ impl Store {
             committed,
             failed: failed.clone(),
             batch_len_max,
+            reserve,
         };
         let mut reader = Reader {
             connection: reader,
@@ -67,7 +70,8 @@ impl Store {
 
     /// Runs one change; `Ok` means committed and synced. `Err` means that nothing changed, except after a
     /// failed commit, where nobody can know and the store stops. Changes that wait at once share a transaction
-    /// and see each other's work in their order.
+    /// and see each other's work in their order. Refused while the disk is so full that what is left is kept for
+    /// [`Self::change_essential`].
     pub async fn change<T, E>(
         &self,
         work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
@@ -76,7 +80,31 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.change_seeing(Sees::Batch, work).await
+        self.change_as(Sees::Batch, Claim::Ordinary, work).await
+    }
+
+    /// The same for what takes away and must not wait for room: denials, moves, resets, revocations.
+    pub async fn change_essential<T, E>(
+        &self,
+        work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.change_as(Sees::Batch, Claim::Essential, work).await
+    }
+
+    /// The same for what mostly writes nothing; it asks [`Change::has_room`] before it does.
+    pub async fn change_renewing<T, E>(
+        &self,
+        work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.change_as(Sees::Batch, Claim::Renewing, work).await
     }
 
     /// The same for a change that acts on more than the store: it sees only what is committed, because hosts
@@ -89,12 +117,13 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.change_seeing(Sees::Committed, work).await
+        self.change_as(Sees::Committed, Claim::Essential, work).await
     }
 
-    async fn change_seeing<T, E>(
+    async fn change_as<T, E>(
         &self,
         sees: Sees,
+        claim: Claim,
         work: impl FnOnce(&Change<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -113,7 +142,7 @@ impl Store {
                 }),
             }
         });
-        if self.writer.send(ChangeJob { sees, work }).await.is_err() {
+        if self.writer.send(ChangeJob { sees, claim, work }).await.is_err() {
             return Err(StoreError::Stopped.into());
         }
         answered.await.unwrap_or_else(|_| Err(StoreError::Stopped.into()))
@@ -200,6 +229,8 @@ impl View<'_> {
 pub struct Change<'a> {
     pub(super) view: View<'a>,
     pub(super) revision: Cell<Option<u64>>,
+    /// Whether the disk has room for more than what must not wait.
+    pub has_room: bool,
 }
 
 impl<'a> Deref for Change<'a> {
@@ -234,6 +265,7 @@ impl<'a> Change<'a> {
                 now_unix_ms,
             },
             revision: Cell::new(None),
+            has_room: true,
         }
     }
 }

@@ -147,21 +147,18 @@ impl Service {
     pub(crate) async fn laboratory(&self) -> (Host, Host) {
         self.post(
             "/api/v1/networks",
-            json!({"name": "default", "prefixes": ["10.77.0.0/24"]}),
+            json!({"name": "default", "prefixes": ["10.77.0.0/24", "fd77::/64"]}),
         )
         .await;
         for (name, address) in [("h1", "192.0.2.1"), ("h2", "192.0.2.2"), ("h3", "192.0.2.3")] {
             self.post("/api/v1/hosts", json!({"name": name, "address": address}))
                 .await;
         }
-        for (name, host, address) in [
-            ("web1", "h1", "10.77.0.11"),
-            ("db1", "h2", "10.77.0.21"),
-            ("db2", "h2", "10.77.0.22"),
-        ] {
+        for (name, host, number) in [("web1", "h1", 11), ("db1", "h2", 21), ("db2", "h2", 22)] {
+            let addresses = [format!("10.77.0.{number}"), format!("fd77::{number}")];
             self.post(
                 "/api/v1/networks/default/vms",
-                json!({"name": name, "address": address}),
+                json!({"name": name, "addresses": addresses}),
             )
             .await;
             self.place(name, host).await;
@@ -359,14 +356,31 @@ pub(crate) fn key(vm: &grpc::Vm) -> SecretKey {
     SecretKey::from_slice(&vm.secret_key).unwrap()
 }
 
+/// Everything that a VM has been given, as operators write it.
+pub(crate) fn addresses(vm: &grpc::Vm) -> Vec<String> {
+    let text = |given: &grpc::Address| format!("{}/{}", address(given), given.prefix);
+    vm.addresses.iter().map(text).collect()
+}
+
+fn address(given: &grpc::Address) -> IpAddr {
+    pairgate_token::address_from_bytes(given.address.as_slice().try_into().unwrap())
+}
+
+/// The VM's address of the family of another.
+fn address_of(vm: &grpc::Vm, other: IpAddr) -> IpAddr {
+    let mut all = vm.addresses.iter().map(address);
+    all.find(|address| address.is_ipv4() == other.is_ipv4())
+        .expect("an address of that family")
+}
+
 /// A question from this VM, proven with its key.
 pub(crate) fn question(source: &grpc::Vm, destination: &str, nonce: u8, unix_secs: u64) -> grpc::MintRequest {
     let destination: IpAddr = destination.parse().unwrap();
-    let source_address: [u8; 16] = source.address.as_slice().try_into().unwrap();
+    let source_address = address_of(source, destination);
     let question = MintQuestion {
         network: Uuid::from_slice(&source.network_id).unwrap(),
         source_vm: Uuid::from_slice(&source.id).unwrap(),
-        source_address: pairgate_token::address_from_bytes(source_address),
+        source_address,
         destination_address: destination,
         nonce: [nonce; 16],
         unix_secs,
@@ -374,7 +388,7 @@ pub(crate) fn question(source: &grpc::Vm, destination: &str, nonce: u8, unix_sec
     grpc::MintRequest {
         network_id: source.network_id.clone(),
         src_vm: source.id.clone(),
-        src_addr: source.address.clone(),
+        src_addr: address_bytes(source_address).to_vec(),
         dst_addr: address_bytes(destination).to_vec(),
         nonce: question.nonce.to_vec(),
         unix_secs,

@@ -21,6 +21,7 @@
 
 mod claims;
 mod codec;
+mod grant_text;
 mod grants;
 mod keys;
 mod mint_proof;
@@ -29,6 +30,7 @@ mod token;
 
 pub use claims::Claims;
 pub use codec::{FIXED_LEN, MAX_TOKEN_LEN, MIN_TOKEN_LEN, TAG_LEN, address_bytes, address_from_bytes};
+pub use grant_text::GrantError;
 pub use grants::{Grant, Grants, MAX_GRANTS};
 pub use keys::{KeyError, SECRET_KEY_LEN, SecretKey};
 pub use mint_proof::{

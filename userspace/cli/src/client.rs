@@ -82,6 +82,29 @@ impl Registry {
             .await
     }
 
+    pub(crate) async fn put_and_wait<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        path: &str,
+        body: &impl Serialize,
+        wait: Duration,
+    ) -> Result<Reply<T>, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(what, error.to_string()))?;
+        self.send(what, Method::PUT, path, body.into(), PATIENCE + wait)
+            .await
+    }
+
+    /// `path` says how long the registry is to wait, if it is.
+    pub(crate) async fn delete_and_wait<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        path: &str,
+        wait: Duration,
+    ) -> Result<Reply<T>, Failure> {
+        self.send(what, Method::DELETE, path, Bytes::new(), PATIENCE + wait)
+            .await
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         what: &str,

@@ -23,13 +23,34 @@ impl Ailment {
     }
 }
 
+/// A registry whose wall clock is this far from its own time has a fault, as its API says.
+const CLOCK_OFF_MS: u64 = 5_000;
+
 /// What is wrong as far as the registry knows.
 pub(crate) fn of_installation(status: &Status) -> Vec<Ailment> {
-    status
-        .hosts
-        .iter()
-        .filter_map(|host| of_registered_host(host, status))
+    let hosts = status.hosts.iter();
+    of_clock(status)
+        .into_iter()
+        .chain(hosts.filter_map(|host| of_registered_host(host, status)))
         .collect()
+}
+
+fn of_clock(status: &Status) -> Option<Ailment> {
+    let off_ms = status.wall_clock_ahead_ms.unsigned_abs();
+    let side = if status.wall_clock_ahead_ms > 0 {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    (off_ms >= CLOCK_OFF_MS).then(|| {
+        Ailment::new(
+            format!(
+                "the wall clock of the registry's machine is {} {side} registry time, which goes on without it",
+                span(off_ms)
+            ),
+            "see to its time synchronisation; registry time meets it again at the next boot, unless it is ahead of it",
+        )
+    })
 }
 
 /// At most one for each host, the one to be cured first.
@@ -142,6 +163,25 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
+    #[test]
+    fn a_wall_clock_that_has_left_registry_time_is_a_fault_on_either_side() {
+        for (ahead_ms, said) in [
+            (4_999, None),
+            (5_000, Some("ahead of")),
+            (-3_600_000, Some("behind")),
+        ] {
+            let status = json!({"version": "0", "installation": "00000000-0000-0000-0000-000000000001",
+                "revision": 5, "unix_ms": 0, "wall_clock_ahead_ms": ahead_ms, "token_life_secs": 1, "lease_secs": 1,
+                "hosts": [], "networks": 0, "vms": 0, "pairs": 0});
+            let ailments = of_installation(&serde_json::from_value(status).unwrap());
+            assert_eq!(ailments.len(), usize::from(said.is_some()), "{ahead_ms}");
+            assert!(
+                said.is_none_or(|said| ailments[0].what.contains(said)),
+                "{ahead_ms}"
+            );
+        }
+    }
+
     fn installation(host: Value) -> Vec<Ailment> {
         let mut full = json!({"id": "00000000-0000-0000-0000-000000000001", "name": "h1", "address": "192.0.2.1",
             "agent_port": 7444, "overlay_port": 4789, "state": "enrolled", "connected": true,
@@ -149,7 +189,7 @@ mod tests {
         let parts = full.as_object_mut().unwrap();
         parts.extend(host.as_object().unwrap().clone());
         let status = json!({"version": "0", "installation": "00000000-0000-0000-0000-000000000001", "revision": 5,
-            "unix_ms": 0, "token_life_secs": 1, "lease_secs": 1, "hosts": [full], "networks": 0, "vms": 0, "pairs": 0});
+            "unix_ms": 0, "wall_clock_ahead_ms": 0, "token_life_secs": 1, "lease_secs": 1, "hosts": [full], "networks": 0, "vms": 0, "pairs": 0});
         of_installation(&serde_json::from_value(status).unwrap())
     }
 

@@ -3,11 +3,12 @@
 use crate::arguments::{Name, Options};
 use crate::client::Registry;
 use crate::failure::{Answer, Failure};
-use crate::output::{Table, reply};
+use crate::output::{self, Table, reply};
 use crate::times::utc;
 use clap::Subcommand;
-use pairgate_api::rest::{Host, NewHost};
+use pairgate_api::rest::{Host, NewHost, RemovedHost};
 use std::net::IpAddr;
+use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -29,6 +30,12 @@ pub(crate) enum Command {
     /// Let a record wait for another key; the certificate that its host has is refused from then on
     #[command(after_help = "Example: h1 was installed anew\n  pairgate host reset h1")]
     Reset {
+        /// The host
+        name: Name,
+    },
+    /// Remove a host on which no VM is placed; its certificate is refused from then on
+    #[command(after_help = "Example: h3 is taken out of service\n  pairgate host delete h3")]
+    Delete {
         /// The host
         name: Name,
     },
@@ -66,6 +73,12 @@ pub(crate) async fn run(command: Command, options: &Options) -> Result<Answer, F
             let what = format!("cannot reset host {name}");
             let answer = registry.post(&what, &format!("hosts/{name}/reset"), &()).await?;
             reply(&answer, options.output, one)?;
+        }
+        Command::Delete { name } => {
+            let what = format!("cannot delete host {name}");
+            let path = format!("hosts/{name}");
+            let answer = registry.delete_and_wait(&what, &path, Duration::ZERO).await?;
+            reply(&answer, options.output, removed)?;
         }
         Command::List => {
             let answer = registry.get("cannot list hosts", "hosts").await?;
@@ -116,6 +129,19 @@ fn one(host: &Host) -> String {
         .property("revision", revision(host))
         .property("lease ends", lease(host));
     table.render()
+}
+
+fn removed(removed: &RemovedHost) -> String {
+    let lease = removed.lease_ends_unix_ms.map_or_else(
+        || "it holds no lease".to_owned(),
+        |ends| {
+            format!(
+                "its last lease ends at {} at the latest, and no VM is placed there",
+                utc(ends)
+            )
+        },
+    );
+    output::shown(&format!("host {} is deleted; {lease}", removed.name))
 }
 
 fn agent(host: &Host) -> &'static str {

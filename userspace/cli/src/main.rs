@@ -17,6 +17,7 @@ mod client;
 mod desired;
 mod doctor;
 mod drops;
+mod ending;
 mod failure;
 mod health;
 mod host;

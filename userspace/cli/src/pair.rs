@@ -1,18 +1,28 @@
 //! `pairgate pair`.
 
-use crate::arguments::{Name, Options};
+use crate::arguments::{Name, Options, Output};
 use crate::client::Registry;
+use crate::ending::{receipts, unanswered};
 use crate::failure::{Answer, Failure};
-use crate::output::{Table, reply};
+use crate::output::{self, Table, reply};
 use crate::times::utc;
 use clap::Subcommand;
-use pairgate_api::rest::{DENIAL_WAIT_MAX_SECS, Denial, DeniedDirection, NewDenial, NewPair, Pair};
+use pairgate_api::rest::{Allowed, DENIAL_WAIT_MAX_SECS, NewDenial, NewPair, Pair, Vm};
+use pairgate_token::{GrantError, Grants};
+use serde::Serialize;
 use std::time::Duration;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Let two VMs talk, in both directions
-    #[command(after_help = "Example:\n  pairgate pair allow web1 db1")]
+    /// Let two VMs talk, in both directions unless told otherwise
+    #[command(
+        after_help = "A grant is made of tcp/443, udp/1000-2000, sctp/9, tcp (all its ports), icmp (ICMP and ICMPv6) and \
+                      proto/47 (an IP protocol by its number); ports are the ones that are opened at the destination. \
+                      Without a grant, everything. What is allowed with the same grant already stays as it is; with \
+                      another one it ends, and begins anew.\n\n\
+                      Examples:\n  pairgate pair allow web1 db1\n  \
+                      pairgate pair allow web1 db2 tcp/443 icmp --one-way"
+    )]
     Allow {
         /// One VM
         #[arg(value_name = "VM")]
@@ -20,6 +30,15 @@ pub(crate) enum Command {
         /// The other
         #[arg(value_name = "OTHER_VM")]
         destination: Name,
+        /// What they may say to each other; everything unless given
+        #[arg(value_name = "GRANT", value_parser = one_grant)]
+        grant: Vec<String>,
+        /// OTHER_VM may only answer what VM began
+        #[arg(long)]
+        one_way: bool,
+        /// How long to wait for the hosts' receipts where another grant ends what was allowed, at most 300
+        #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=DENIAL_WAIT_MAX_SECS))]
+        timeout: u64,
     },
     /// Stop two VMs from talking, in both directions; when it returns 0, the packets have stopped
     #[command(
@@ -38,6 +57,23 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=DENIAL_WAIT_MAX_SECS))]
         timeout: u64,
     },
+    /// Whether a VM may open something at another, and what
+    #[command(
+        after_help = "Exit codes: 0 it may, 1 it may not, 3 could not tell. Without a grant it asks for anything at all; with \
+                      several, all of them must be allowed. What only comes back as an answer is not asked about.\n\n\
+                      Example:\n  pairgate pair check web1 db2 tcp/443"
+    )]
+    Check {
+        /// Who would begin
+        #[arg(value_name = "VM")]
+        source: Name,
+        /// Who would be asked
+        #[arg(value_name = "OTHER_VM")]
+        destination: Name,
+        /// What it would say
+        #[arg(value_name = "GRANT", value_parser = one_grant)]
+        grant: Vec<String>,
+    },
     /// What is allowed in the network
     #[command(after_help = "Example:\n  pairgate pair list -o json")]
     List,
@@ -48,14 +84,48 @@ pub(crate) async fn run(command: Command, options: &Options) -> Result<Answer, F
     let network = format!("networks/{}", options.in_network);
     let (pairs, denials) = (format!("{network}/pairs"), format!("{network}/denials"));
     match command {
-        Command::Allow { source, destination } => {
+        Command::Allow {
+            source,
+            destination,
+            grant,
+            one_way,
+            timeout,
+        } => {
             let what = format!("cannot allow {source} and {destination} to talk");
             let body = NewPair {
                 source: source.into(),
                 destination: destination.into(),
+                grant,
+                one_way,
+                timeout_ms: timeout * 1_000,
             };
-            let answer = registry.post(&what, &pairs, &body).await?;
-            reply(&answer, options.output, |pairs: &Vec<Pair>| list(pairs))?;
+            let wait = Duration::from_secs(timeout);
+            let answer = registry.post_and_wait(&what, &pairs, &body, wait).await?;
+            reply(&answer, options.output, allowed)?;
+            if !answer.value.ended.applied {
+                return Err(unanswered("the new grant", &answer.value.ended, timeout));
+            }
+        }
+        Command::Check {
+            source,
+            destination,
+            grant,
+        } => {
+            let asked = Grants::from_texts(&grant).map_err(|error| {
+                let what = format!("cannot check {source} and {destination}");
+                Failure::usage(what, error.to_string())
+            })?;
+            let checked = check(&registry, options, source, destination).await;
+            let mut checked = checked.map_err(Failure::not_an_answer)?;
+            checked.allowed = checked
+                .carries
+                .as_deref()
+                .is_some_and(|carries| may(carries, &asked, &grant));
+            match options.output {
+                Output::Table => output::line(&checked.sentence())?,
+                Output::Json => output::json(&checked)?,
+            }
+            return Ok(if checked.allowed { Answer::Yes } else { Answer::No });
         }
         Command::List => {
             let answer = registry.get("cannot list pairs", &pairs).await?;
@@ -76,20 +146,104 @@ pub(crate) async fn run(command: Command, options: &Options) -> Result<Answer, F
             let answer = registry.post_and_wait(&what, &denials, &body, wait).await?;
             reply(&answer, options.output, receipts)?;
             if !answer.value.applied {
-                return Err(unanswered(&answer.value, timeout));
+                return Err(unanswered("the denial", &answer.value, timeout));
             }
         }
     }
     Ok(Answer::Yes)
 }
 
+/// What is printed about one direction.
+#[derive(Debug, Serialize)]
+struct Checked {
+    allowed: bool,
+    source: String,
+    destination: String,
+    /// What the direction carries; none if nothing.
+    carries: Option<String>,
+}
+
+impl Checked {
+    fn sentence(&self) -> String {
+        let Self {
+            allowed,
+            source,
+            destination,
+            carries,
+        } = self;
+        let word = if *allowed { "yes" } else { "no" };
+        match carries.as_deref() {
+            None => format!("{word}: {source} -> {destination} carries nothing"),
+            Some(REPLIES) => format!("{word}: {source} -> {destination} carries replies only"),
+            Some(carries) => format!(
+                "{word}: {source} -> {destination} carries {}",
+                carries.replace(',', ", ")
+            ),
+        }
+    }
+}
+
+async fn check(
+    registry: &Registry,
+    options: &Options,
+    source: Name,
+    destination: Name,
+) -> Result<Checked, Failure> {
+    let what = format!("cannot tell whether {source} may talk to {destination}");
+    let vms = format!("networks/{}/vms", options.in_network);
+    // A VM that is not there is no VM that may not be talked to.
+    registry.get::<Vm>(&what, &format!("{vms}/{destination}")).await?;
+    let pairs = registry
+        .get::<Vec<Pair>>(&what, &format!("{vms}/{source}/pairs"))
+        .await?
+        .value;
+    let direction = pairs
+        .into_iter()
+        .find(|pair| pair.source == source.as_str() && pair.destination == destination.as_str());
+    Ok(Checked {
+        allowed: false,
+        source: source.into(),
+        destination: destination.into(),
+        carries: direction.map(|pair| pair.grant),
+    })
+}
+
+/// Whether a direction that carries this may open what is asked for; anything at all if nothing was named.
+fn may(carries: &str, asked: &Grants, named: &[String]) -> bool {
+    let Ok(held) = carries.parse::<Grants>() else {
+        // Replies, or a word of a later version: nothing that could be begun for certain.
+        return false;
+    };
+    named.is_empty() || held.covers(asked)
+}
+
+/// The registry's word for a direction that only answers.
+const REPLIES: &str = "replies";
+
+/// Refused here already, as wrong usage; the registry is the judge all the same.
+fn one_grant(text: &str) -> Result<String, GrantError> {
+    Grants::from_texts(&[text])?;
+    Ok(text.to_owned())
+}
+
+fn allowed(allowed: &Allowed) -> String {
+    let pairs = list(&allowed.pairs);
+    if allowed.ended.directions.is_empty() {
+        return pairs;
+    }
+    format!(
+        "{pairs}\n\nwhat was allowed before:\n{}",
+        receipts(&allowed.ended)
+    )
+}
+
 fn list(pairs: &[Pair]) -> String {
-    let mut table = Table::new(["SOURCE", "DESTINATION", "GRANT", "SINCE", "PAIR ID"]);
+    let mut table = Table::new(["SOURCE", "DESTINATION", "CARRIES", "SINCE", "PAIR ID"]);
     for pair in pairs {
         table.row([
             pair.source.clone(),
             pair.destination.clone(),
-            pair.grant.clone(),
+            pair.grant.replace(',', ", "),
             utc(pair.since_unix_ms),
             pair.id.to_string(),
         ]);
@@ -97,132 +251,26 @@ fn list(pairs: &[Pair]) -> String {
     table.render()
 }
 
-fn receipts(denial: &Denial) -> String {
-    let mut table = Table::new(["DIRECTION", "HOST", "STATE", "WHEN", "UNDRAINED"]);
-    for direction in &denial.directions {
-        let when = match (direction.applied_unix_ms, direction.lease_ends_unix_ms) {
-            (Some(applied), _) => utc(applied),
-            (None, Some(ends)) => format!("lease ends {}", utc(ends)),
-            (None, None) => "-".into(),
-        };
-        table.row([
-            format!("{} -> {}", direction.source, direction.destination),
-            direction.host.clone().unwrap_or_else(|| "-".into()),
-            direction.state.clone(),
-            when,
-            direction.undrained.to_string(),
-        ]);
-    }
-    let told = if denial.told.is_empty() {
-        "nobody".to_owned()
-    } else {
-        denial.told.join(", ")
-    };
-    let mut notes = Table::plain();
-    notes
-        .property("revision", denial.revision)
-        .property("told, not waited for", told);
-    format!("{}\n\n{}", table.render(), notes.render())
-}
-
-/// What an operator must know when receipts are missing: who, until when, and that nothing has to be repeated.
-pub(crate) fn unanswered(denial: &Denial, timeout_secs: u64) -> Failure {
-    let missing = |direction: &&DeniedDirection| direction.state == "unanswered";
-    let mut hosts: Vec<String> = denial
-        .directions
-        .iter()
-        .filter(missing)
-        .map(silent_host)
-        .collect();
-    hosts.sort();
-    hosts.dedup();
-    let who = if hosts.is_empty() {
-        "not every host has confirmed".into()
-    } else {
-        hosts.join("; ")
-    };
-    Failure::failed(
-        "the denial stands, but is not confirmed everywhere",
-        format!("within {timeout_secs} s: {who}"),
-    )
-    .next(
-        "nothing has to be repeated: a silent host refuses all its pairs by itself when its lease ends; \
-           pairgate host list shows whether it is back",
-    )
-}
-
-fn silent_host(direction: &DeniedDirection) -> String {
-    let host = direction.host.as_deref().unwrap_or("a host without a name");
-    match direction.lease_ends_unix_ms {
-        Some(ends) => format!("{host} has not answered, its lease ends at {}", utc(ends)),
-        None => format!("{host} has not answered, and when its lease ends is not known"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn direction(source: &str, destination: &str, host: &str, state: &str) -> DeniedDirection {
-        DeniedDirection {
-            pair_id: 1,
-            source: source.into(),
-            destination: destination.into(),
-            host: Some(host.into()),
-            state: state.into(),
-            applied_unix_ms: (state == "applied").then_some(0),
-            undrained: 0,
-            lease_ends_unix_ms: (state == "unanswered").then_some(1_794_406_292_123),
-        }
-    }
-
     #[test]
-    fn receipts_are_one_line_for_each_direction() {
-        let denial = Denial {
-            applied: false,
-            revision: 7,
-            directions: vec![
-                direction("web1", "db1", "h2", "applied"),
-                direction("db1", "web1", "h1", "unanswered"),
-            ],
-            told: vec!["h1".into(), "h2".into()],
-        };
-        let text = receipts(&denial);
-        let lines: Vec<_> = text
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .collect();
-        assert_eq!(
-            lines[1],
-            [
-                "web1",
-                "->",
-                "db1",
-                "h2",
-                "applied",
-                "1970-01-01T00:00:00.000Z",
-                "0"
-            ]
-        );
-        assert_eq!(
-            lines[2][3..],
-            [
-                "h1",
-                "unanswered",
-                "lease",
-                "ends",
-                "2026-11-11T14:11:32.123Z",
-                "0"
-            ]
-        );
-        let failure = unanswered(&denial, 10);
-        assert_eq!(failure.exit_code(), 1);
-        let text = failure.to_string();
-        assert!(text.contains("the denial stands"), "{text}");
-        assert!(
-            text.contains("h1 has not answered, its lease ends at 2026-11-11T14:11:32.123Z"),
-            "{text}"
-        );
-        assert!(!text.contains("h2"), "{text}");
+    fn only_what_may_be_begun_is_a_yes() {
+        for (carries, named, expected) in [
+            ("all", &[][..], true),
+            ("all", &["tcp/443"], true),
+            ("tcp/443,udp/53", &[], true),
+            ("tcp/443,udp/53", &["udp/53", "tcp/443"], true),
+            ("tcp/443,udp/53", &["tcp/443", "icmp"], false),
+            ("tcp/443", &["all"], false),
+            ("replies", &[], false),
+            ("replies", &["tcp/443"], false),
+            ("something-later", &[], false),
+        ] {
+            let named: Vec<String> = named.iter().map(|text| (*text).to_owned()).collect();
+            let asked = Grants::from_texts(&named).unwrap();
+            assert_eq!(may(carries, &asked, &named), expected, "{carries} {named:?}");
+        }
     }
 }

@@ -155,7 +155,8 @@ fn denial(applied: bool) -> Denial {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_verb_asks_for_what_it_says() {
     let installation = Installation::new();
-    let vm = json!({"id": Uuid::new_v4(), "name": "web1", "network": "n1", "address": "10.77.0.11", "prefix": 24,
+    let vm = json!({"id": Uuid::new_v4(), "name": "web1", "network": "n1",
+        "addresses": [{"address": "10.77.0.11", "prefix": 24}, {"address": "fd77::11", "prefix": 64}],
         "mac": "02:00:00:00:00:01", "mtu": 1500, "placement": null});
     let network = json!(Network {
         id: Uuid::new_v4(),
@@ -206,6 +207,12 @@ async fn every_verb_asks_for_what_it_says() {
             json!({"name": "web1"}),
         ),
         (
+            "vm create web1 --address fd77:0::11 --address 10.77.0.11",
+            &vm,
+            "POST /api/v1/networks/default/vms",
+            json!({"name": "web1", "addresses": ["fd77::11", "10.77.0.11"]}),
+        ),
+        (
             "vm list --network n1",
             &json!([vm]),
             "GET /api/v1/networks/n1/vms",
@@ -228,6 +235,12 @@ async fn every_verb_asks_for_what_it_says() {
             &json!([pair]),
             "POST /api/v1/networks/default/pairs",
             json!({"source": "a", "destination": "b"}),
+        ),
+        (
+            "pair allow a b udp/53 tcp/443 --one-way",
+            &json!([pair]),
+            "POST /api/v1/networks/default/pairs",
+            json!({"source": "a", "destination": "b", "grant": ["udp/53", "tcp/443"], "one_way": true}),
         ),
         (
             "pair list",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::DestinationFacts;
+use crate::store::{AllowedPair, DestinationFacts};
 use pairgate_token::UnverifiedToken;
 
 const NOW: u64 = 1_790_000_000;
@@ -46,10 +46,18 @@ fn placed() -> DestinationPlaced {
     }
 }
 
+fn pair(id: u64, carries: &str) -> Option<AllowedPair> {
+    Some(AllowedPair {
+        id,
+        carries: carries.parse().unwrap(),
+        since_unix_ms: 0,
+    })
+}
+
 fn facts() -> Facts {
     Facts {
         source: Some(SourceFacts {
-            address: "10.77.0.11".parse().unwrap(),
+            has_address: true,
             host: H1,
             host_address: "192.0.2.1".parse().unwrap(),
             overlay_port: 4790,
@@ -61,8 +69,8 @@ fn facts() -> Facts {
             vm: Uuid::from_u128(12),
             placed: Some(placed()),
         }),
-        pair: Some(9),
-        back: Some(8),
+        pair: pair(9, "all"),
+        back: pair(8, "all"),
     }
 }
 
@@ -131,6 +139,62 @@ fn the_way_back_is_the_mirror_under_the_asking_hosts_key_and_only_where_it_is_al
 }
 
 #[test]
+fn two_vms_on_one_host_get_tokens_for_both_ways_with_equal_host_addresses() {
+    let mut facts = facts();
+    facts.destination.as_mut().unwrap().placed = Some(DestinationPlaced {
+        host: H1,
+        host_address: "192.0.2.1".parse().unwrap(),
+        ..placed()
+    });
+    let minted = answer(&ask(question()), &facts).unwrap();
+    for claims in [minted.token.claims(), minted.back.unwrap().claims()] {
+        assert_eq!(claims.source_host, claims.destination_host, "{claims:?}");
+    }
+    assert_eq!(minted.destination_host, H1);
+}
+
+#[test]
+fn guests_may_be_of_another_family_than_their_hosts() {
+    let mut facts = facts();
+    let question = MintQuestion {
+        source_address: "fd77::11".parse().unwrap(),
+        destination_address: "fd77::21".parse().unwrap(),
+        ..self::question()
+    };
+    let minted = answer(&ask(question.clone()), &facts).unwrap();
+    assert_eq!(minted.token.claims().source_address, question.source_address);
+    facts.source.as_mut().unwrap().host_address = "2001:db8::1".parse().unwrap();
+    facts
+        .destination
+        .as_mut()
+        .unwrap()
+        .placed
+        .as_mut()
+        .unwrap()
+        .host_address = "2001:db8::2".parse().unwrap();
+    assert!(answer(&ask(question), &facts).is_ok());
+    assert!(
+        answer(&ask(self::question()), &facts).is_ok(),
+        "IPv4 guests over an IPv6 underlay"
+    );
+}
+
+#[test]
+fn each_direction_says_what_it_carries_itself() {
+    let facts = Facts {
+        pair: pair(9, "tcp/443,udp/1000-2000"),
+        back: pair(8, "replies"),
+        ..facts()
+    };
+    let minted = answer(&ask(question()), &facts).unwrap();
+    let there = minted.token.claims();
+    assert!(!there.replies_only);
+    assert_eq!(there.grants.to_string(), "tcp/443,udp/1000-2000");
+    let back = minted.back.unwrap().claims().clone();
+    assert!(back.replies_only && back.grants.is_all(), "{back:?}");
+}
+
+#[test]
 fn the_longest_token_life_still_makes_a_token() {
     let longest = Settings::new(86_370, 1).unwrap();
     assert!(mint(&ask(question()), &facts(), longest, NOW).is_ok());
@@ -153,12 +217,7 @@ fn each_check_refuses_by_itself() {
     );
     add(
         "another's address",
-        &|a, _| {
-            *a = ask(MintQuestion {
-                source_address: "10.77.0.12".parse().unwrap(),
-                ..question()
-            })
-        },
+        &|_, f| f.source.as_mut().unwrap().has_address = false,
         Reason::SourceAddress,
     );
     for unix_secs in [NOW - 61, NOW + 61, 0, u64::MAX] {
@@ -205,9 +264,19 @@ fn each_check_refuses_by_itself() {
         Reason::DestinationNotPlaced,
     );
     add(
-        "same host",
-        &|_, f| f.destination.as_mut().unwrap().placed = Some(DestinationPlaced { host: H1, ..placed() }),
-        Reason::SameHost,
+        "guests of two families",
+        &|a, _| {
+            *a = ask(MintQuestion {
+                destination_address: "fd77::21".parse().unwrap(),
+                ..question()
+            })
+        },
+        Reason::Families,
+    );
+    add(
+        "hosts of two families",
+        &|_, f| f.source.as_mut().unwrap().host_address = "2001:db8::1".parse().unwrap(),
+        Reason::Families,
     );
     for (what, ask, facts, reason) in cases {
         assert_eq!(answer(&ask, &facts).map(|_| ()), Err(reason), "{what}");

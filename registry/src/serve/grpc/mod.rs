@@ -4,10 +4,11 @@
 mod follow;
 
 use crate::{
-    authority::RequestedKey,
+    authority::{IssueError, RequestedKey},
     enrol::EnrolError,
     issue::{MintError, judge::Ask},
     registry::Registry,
+    renew::RenewError,
     store::StoreError,
 };
 use pairgate_api::{
@@ -16,7 +17,7 @@ use pairgate_api::{
 };
 use pairgate_identity::Caller;
 use pairgate_token::{MintProof, MintQuestion, address_bytes, address_from_bytes};
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
@@ -63,6 +64,16 @@ fn unavailable(error: &StoreError) -> Status {
     Status::unavailable("the registry cannot answer now; its log says why")
 }
 
+fn not_issued(error: &IssueError) -> Status {
+    tracing::error!(%error, "an agent's request failed");
+    Status::internal("the registry could not make a certificate; its log says why")
+}
+
+fn requested_key(signing_request: &[u8]) -> Result<RequestedKey, Status> {
+    RequestedKey::from_signing_request(signing_request)
+        .map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
 impl Agents {
     async fn host<T>(&self, request: &Request<T>) -> Result<HostCaller, Status> {
         let caller = caller(request, Role::Host)?;
@@ -91,8 +102,7 @@ impl grpc::registry_server::Registry for Agents {
         let request = request.into_inner();
         let name = request.host.parse();
         let name = name.map_err(|_| Status::invalid_argument("the host's name is no name"))?;
-        let key = RequestedKey::from_signing_request(&request.signing_request)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let key = requested_key(&request.signing_request)?;
         let registry = &self.registry;
         let _turn = registry.lanes.turn(zero).await;
         let enrolment = registry
@@ -100,17 +110,14 @@ impl grpc::registry_server::Registry for Agents {
             .await
             .map_err(|error| match error {
                 EnrolError::Zero(_) | EnrolError::Host(_) => Status::permission_denied(error.to_string()),
-                EnrolError::Issue(error) => {
-                    tracing::error!(%error, "an agent's request failed");
-                    Status::internal("the registry could not make a certificate; its log says why")
-                }
+                EnrolError::Issue(error) => not_issued(&error),
                 EnrolError::Store(error) => unavailable(&error),
             })?;
         Ok(Response::new(grpc::EnrolResponse {
             certificate_pem: enrolment.certificate_pem,
             authority_pem: registry.authority.certificate_pem().to_owned(),
             host_id: enrolment.host.id.as_bytes().to_vec(),
-            host_address: address_bytes(IpAddr::V4(enrolment.host.address)).to_vec(),
+            host_address: address_bytes(enrolment.host.address).to_vec(),
             agent_port: u32::from(enrolment.host.agent_port),
             overlay_port: u32::from(enrolment.host.overlay_port),
         }))
@@ -153,6 +160,25 @@ impl grpc::registry_server::Registry for Agents {
         }))
     }
 
+    async fn renew_certificate(
+        &self,
+        request: Request<grpc::RenewRequest>,
+    ) -> Result<Response<grpc::RenewResponse>, Status> {
+        let caller = caller(&request, Role::Host)?;
+        let key = requested_key(&request.into_inner().signing_request)?;
+        let (registry, id) = (&self.registry, caller.identity.id);
+        let _turn = registry.lanes.turn(id).await;
+        // The host record is looked at in the same transaction as everything else.
+        let renewed = registry.renew_certificate(id, caller.public_key, key).await;
+        let certificate_pem = renewed.map_err(|error| match error {
+            RenewError::NotTheHost => not_the_host(),
+            RenewError::OtherKey => Status::invalid_argument(error.to_string()),
+            RenewError::Issue(error) => not_issued(&error),
+            RenewError::Store(error) => unavailable(&error),
+        })?;
+        Ok(Response::new(grpc::RenewResponse { certificate_pem }))
+    }
+
     async fn mint(
         &self,
         request: Request<grpc::MintRequest>,
@@ -162,7 +188,7 @@ impl grpc::registry_server::Registry for Agents {
         // The host record is looked at in the same transaction as everything else.
         let answer = self.registry.mint(ask, caller.public_key).await;
         let answer = answer.map_err(|error| match error {
-            MintError::TooMany => Status::resource_exhausted(error.to_string()),
+            MintError::TooOften => Status::resource_exhausted(error.to_string()),
             MintError::NotTheHost => not_the_host(),
             MintError::Store(error) => unavailable(&error),
         })?;

@@ -1,6 +1,7 @@
 //! The operators' API: shapes in and out, one line per route, nothing decided here.
 
 mod certificates;
+mod ending;
 mod openapi;
 mod problem;
 
@@ -64,6 +65,7 @@ fn documented() -> OpenApiRouter<Arc<Registry>> {
         .routes(routes!(place_vm))
         .routes(routes!(list_pairs, allow_pair))
         .routes(routes!(deny_pair))
+        .merge(ending::documented())
         .merge(certificates::documented())
 }
 
@@ -299,16 +301,16 @@ async fn list_pairs(State(registry): Service, Path(network): Path<String>) -> An
     summary = "Allow two VMs to talk",
     params(("network" = String, Path)),
     request_body = rest::NewPair,
-    responses((status = 200, body = Vec<rest::Pair>), Refused)
+    responses((status = 200, body = rest::Allowed), Refused)
 )]
 async fn allow_pair(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path(network): Path<String>,
     new: Body<rest::NewPair>,
-) -> Answer<Vec<rest::Pair>> {
-    let pairs = registry.allow_pair(actor(&caller), network, body(new)?).await;
-    pairs
+) -> Answer<rest::Allowed> {
+    let allowed = registry.allow_pair(actor(&caller), network, body(new)?).await;
+    allowed
         .map(Json)
         .map_err(|error| Problem::refused("the pair was not allowed", &error))
 }

@@ -127,6 +127,7 @@ async fn rate(store: &Store) -> f64 {
                 let event = Event::TombstonesForgotten {
                     pairs: 0,
                     generations: 0,
+                    hosts: 0,
                 };
                 let written = store.change(move |change| change.audit(Actor::Registry, &event));
                 written.await.unwrap();

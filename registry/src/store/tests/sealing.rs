@@ -79,7 +79,7 @@ async fn a_store_does_not_open_with_another_master_key_or_with_none() {
 }
 
 impl Bench {
-    fn open(&self) -> Result<Store, OpenError> {
+    pub(super) fn open(&self) -> Result<Store, OpenError> {
         Store::open(&self.path(), &self.master_key(), settings(), self.clock.clone()).map(|(store, _)| store)
     }
 
@@ -88,7 +88,7 @@ impl Bench {
         let host = Host {
             id: Uuid::from_u128(9),
             name: "h9".to_owned(),
-            address: Ipv4Addr::new(192, 0, 2, 9),
+            address: [192, 0, 2, 9].into(),
             agent_port: 1,
             overlay_port: 1,
             public_key: None,
@@ -116,7 +116,7 @@ impl Bench {
     }
 
     /// An installation as the version before made it, with one VM on one host; not opened yet.
-    fn unsealed() -> Self {
+    pub(super) fn unsealed() -> Self {
         let bench = Self::new();
         for name in ["registry.db", "registry.db-wal", "registry.db-shm", "master.key"] {
             let _ = std::fs::remove_file(bench.directory.path().join(name));

@@ -1,14 +1,18 @@
 //! Does the steps, one request each, in their order.
 //!
-//! The first refusal ends it: what was done stays, and a later run goes on from there. A denial without every
-//! receipt stands all the same, so the rest goes on and the end of the run tells.
+//! The first refusal ends it: what was done stays, and a later run goes on from there. What ends pairs
+//! without every receipt stands all the same, so the rest goes on and the end of the run tells.
 
 use super::compare::Step;
 use super::{Report, State};
 use crate::client::Registry;
+use crate::ending::unanswered;
 use crate::failure::Failure;
 use crate::output;
-use pairgate_api::rest::{Denial, Network, NewDenial, NewNetwork, NewPair, NewPlacement, NewVm, Pair, Vm};
+use pairgate_api::rest::{
+    Allowed, Denial, Network, NewAddresses, NewDenial, NewNetwork, NewPair, NewPlacement, NewVm, Readdressed,
+    Vm,
+};
 use std::time::Duration;
 
 pub(super) async fn all(registry: &Registry, report: &mut Report, timeout_secs: u64) -> Result<(), Failure> {
@@ -33,7 +37,7 @@ pub(super) async fn all(registry: &Registry, report: &mut Report, timeout_secs: 
     unconfirmed.map_or(Ok(()), Err)
 }
 
-/// Does one step; a failure inside `Ok` is a denial that stands without every receipt.
+/// Does one step; a failure inside `Ok` is a change that stands without every receipt.
 async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Option<Failure>, Failure> {
     match step {
         Step::CreateNetwork { network, prefixes } => {
@@ -47,18 +51,41 @@ async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Opti
         Step::CreateVm {
             network,
             vm,
-            address,
+            addresses,
             mac,
         } => {
             let what = format!("cannot create VM {vm}");
             let body = NewVm {
                 name: vm.clone(),
-                address: *address,
+                addresses: addresses.clone(),
                 mac: mac.clone(),
             };
             registry
                 .post::<Vm>(&what, &format!("networks/{network}/vms"), &body)
                 .await?;
+        }
+        Step::SetAddresses {
+            network,
+            vm,
+            addresses,
+            instead_of: _,
+        } => {
+            let what = format!("cannot give VM {vm} other addresses");
+            let body = NewAddresses {
+                addresses: addresses.clone(),
+                timeout_ms: timeout_secs * 1_000,
+            };
+            let (path, wait) = (
+                format!("networks/{network}/vms/{vm}/addresses"),
+                Duration::from_secs(timeout_secs),
+            );
+            let set = registry
+                .put_and_wait::<Readdressed>(&what, &path, &body, wait)
+                .await?
+                .value;
+            if !set.ended.applied {
+                return Ok(Some(unanswered("the change", &set.ended, timeout_secs)));
+            }
         }
         Step::PlaceVm {
             network, vm, host, ..
@@ -71,16 +98,29 @@ async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Opti
         Step::AllowPair {
             network,
             between: [one, other],
-            ..
+            grant,
+            one_way,
+            instead_of: _,
         } => {
             let what = format!("cannot allow {one} and {other} to talk");
             let body = NewPair {
                 source: one.clone(),
                 destination: other.clone(),
+                grant: grant.split(',').map(str::to_owned).collect(),
+                one_way: *one_way,
+                timeout_ms: timeout_secs * 1_000,
             };
-            registry
-                .post::<Vec<Pair>>(&what, &format!("networks/{network}/pairs"), &body)
-                .await?;
+            let (path, wait) = (
+                format!("networks/{network}/pairs"),
+                Duration::from_secs(timeout_secs),
+            );
+            let allowed = registry
+                .post_and_wait::<Allowed>(&what, &path, &body, wait)
+                .await?
+                .value;
+            if !allowed.ended.applied {
+                return Ok(Some(unanswered("the new grant", &allowed.ended, timeout_secs)));
+            }
         }
         Step::DenyPair {
             network,
@@ -101,7 +141,7 @@ async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Opti
                 .await?
                 .value;
             if !denial.applied {
-                return Ok(Some(crate::pair::unanswered(&denial, timeout_secs)));
+                return Ok(Some(unanswered("the denial", &denial, timeout_secs)));
             }
         }
     }

@@ -29,10 +29,18 @@ pub(super) enum Step {
         network: String,
         prefixes: Vec<String>,
     },
+    SetAddresses {
+        network: String,
+        vm: String,
+        addresses: Vec<IpAddr>,
+        /// What it has until then.
+        instead_of: Vec<IpAddr>,
+    },
     CreateVm {
         network: String,
         vm: String,
-        address: Option<IpAddr>,
+        /// Chosen by the registry if there are none.
+        addresses: Vec<IpAddr>,
         mac: Option<String>,
     },
     PlaceVm {
@@ -45,6 +53,9 @@ pub(super) enum Step {
     AllowPair {
         network: String,
         between: [String; 2],
+        /// In its one form, such as `all` or `tcp/443,udp/53`.
+        grant: String,
+        one_way: bool,
         /// What it carries until then, if it is allowed at all.
         instead_of: Option<String>,
     },
@@ -94,14 +105,23 @@ impl fmt::Display for Step {
             Self::CreateNetwork { network, prefixes } => {
                 write!(f, "+ network {network}: {}", prefixes.join(", "))
             }
+            Self::SetAddresses {
+                network,
+                vm,
+                addresses,
+                instead_of,
+            } => {
+                let (now, then) = (list(instead_of), list(addresses));
+                write!(f, "~ addresses of VM {vm} in {network}: {then}, instead of {now}")
+            }
             Self::CreateVm {
                 network,
                 vm,
-                address,
+                addresses,
                 mac,
             } => {
                 write!(f, "+ VM {vm} in {network}")?;
-                address
+                addresses
                     .iter()
                     .try_for_each(|address| write!(f, ", address {address}"))?;
                 mac.iter().try_for_each(|mac| write!(f, ", MAC address {mac}"))
@@ -125,16 +145,16 @@ impl fmt::Display for Step {
             Self::AllowPair {
                 network,
                 between: [one, other],
-                instead_of: None,
+                grant,
+                one_way,
+                instead_of,
             } => {
-                write!(f, "+ pair {one} <-> {other} in {network}")
-            }
-            Self::AllowPair {
-                network,
-                between: [one, other],
-                instead_of: Some(before),
-            } => {
-                write!(f, "~ pair {one} <-> {other} in {network}: {before} -> all")
+                let sign = if instead_of.is_some() { "~" } else { "+" };
+                let way = if *one_way { "->" } else { "<->" };
+                write!(f, "{sign} pair {one} {way} {other} in {network}: {grant}")?;
+                instead_of
+                    .iter()
+                    .try_for_each(|before| write!(f, ", instead of {before}"))
             }
         }
     }
@@ -168,6 +188,9 @@ pub(super) fn compare(wanted: &Wanted, known: &Known, deny_unlisted: bool) -> Re
         compare_vm(vm, found, &mut plan);
         placements.extend(placement(vm, found));
     }
+    // An address that one VM leaves may be the one that a new VM is to have.
+    plan.steps
+        .sort_by_key(|step| matches!(step, Step::CreateVm { .. }));
     plan.steps.extend(placements);
     allow_pairs(wanted, known, &mut plan);
     Ok(plan)
@@ -264,33 +287,39 @@ fn compare_vm(wanted: &WantedVm, there: Option<&Vm>, plan: &mut Plan) {
         plan.steps.push(Step::CreateVm {
             network: network.to_owned(),
             vm: vm.to_owned(),
-            address: wanted.address,
+            addresses: wanted.addresses.clone(),
             mac: wanted.mac.clone(),
         });
         return;
     };
-    let mut conflict = |what| {
-        plan.conflicts.push(Conflict {
-            line: wanted.line,
-            what,
-        })
-    };
-    if let Some(address) = wanted.address.filter(|address| *address != there.address) {
-        conflict(format!(
-            "VM {vm} in {network} has the address {}, not {address}; a VM keeps its address",
-            there.address
-        ));
+    let there_addresses: BTreeSet<IpAddr> = there.addresses.iter().map(|given| given.address).collect();
+    let wanted_addresses: BTreeSet<IpAddr> = wanted.addresses.iter().copied().collect();
+    if !wanted_addresses.is_empty() && wanted_addresses != there_addresses {
+        plan.steps.push(Step::SetAddresses {
+            network: network.to_owned(),
+            vm: vm.to_owned(),
+            addresses: wanted.addresses.clone(),
+            instead_of: there_addresses.into_iter().collect(),
+        });
     }
     if let Some(mac) = wanted
         .mac
         .as_ref()
         .filter(|mac| !mac.eq_ignore_ascii_case(&there.mac))
     {
-        conflict(format!(
-            "VM {vm} in {network} has the MAC address {}, not {mac}; a VM keeps its MAC address",
-            there.mac
-        ));
+        plan.conflicts.push(Conflict {
+            line: wanted.line,
+            what: format!(
+                "VM {vm} in {network} has the MAC address {}, not {mac}; a VM keeps its MAC address",
+                there.mac
+            ),
+        });
     }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// Placing a VM begins a new generation even on the same host, so it is done only where the host differs.
@@ -308,33 +337,50 @@ fn placement(wanted: &WantedVm, there: Option<&Vm>) -> Option<Step> {
 }
 
 fn allow_pairs(wanted: &Wanted, known: &Known, plan: &mut Plan) {
-    // Both directions of a pair, under one key.
-    let mut there: HashMap<(&str, [&str; 2]), Vec<&Pair>> = HashMap::new();
+    let mut there: HashMap<(&str, &str, &str), &str> = HashMap::new();
     for (network, pairs) in &known.pairs {
         for pair in pairs {
-            let key = (network.as_str(), unordered(&pair.source, &pair.destination));
-            there.entry(key).or_default().push(pair);
+            let direction = (network.as_str(), pair.source.as_str(), pair.destination.as_str());
+            there.insert(direction, &pair.grant);
         }
     }
     for pair in &wanted.pairs {
-        let directions = there.get(&pair.key()).map_or(&[][..], Vec::as_slice);
-        if directions.len() == 2 && directions.iter().all(|direction| direction.grant == ALL) {
+        let [one, other] = &pair.between;
+        let (network, one, other) = (pair.network.as_str(), one.as_str(), other.as_str());
+        let now = [(network, one, other), (network, other, one)].map(|way| there.get(&way).copied());
+        let grant = pair.grants.to_string();
+        let back = if pair.one_way { REPLIES } else { grant.as_str() };
+        if now == [Some(grant.as_str()), Some(back)] {
             continue;
         }
-        let grants: Vec<_> = directions
-            .iter()
-            .map(|direction| direction.grant.as_str())
-            .collect();
         plan.steps.push(Step::AllowPair {
-            network: pair.network.as_str().to_owned(),
+            network: network.to_owned(),
             between: pair.between.clone().map(String::from),
-            instead_of: (!grants.is_empty()).then(|| grants.join(", ")),
+            one_way: pair.one_way,
+            instead_of: carried([one, other], now),
+            grant,
         });
     }
 }
 
-/// The word for a grant that carries everything.
-const ALL: &str = "all";
+/// What the two directions of a pair carry; none if neither is allowed.
+fn carried([one, other]: [&str; 2], now: [Option<&str>; 2]) -> Option<String> {
+    match now {
+        [None, None] => None,
+        [Some(there), Some(back)] if there == back => Some(there.to_owned()),
+        [there, back] => {
+            let word = |grant: Option<&str>| grant.unwrap_or("nothing").to_owned();
+            Some(format!(
+                "{one} -> {other} {}, {other} -> {one} {}",
+                word(there),
+                word(back)
+            ))
+        }
+    }
+}
+
+/// The registry's word for a direction that only answers.
+const REPLIES: &str = "replies";
 
 fn deny_unlisted_pairs(wanted: &Wanted, known: &Known, plan: &mut Plan) {
     let listed: HashSet<_> = wanted.pairs.iter().map(|pair| pair.key()).collect();

@@ -4,6 +4,7 @@
 //! are faults, because a misspelt one would silently mean nothing.
 
 use crate::arguments::Name;
+use pairgate_token::Grants;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,7 +42,8 @@ pub(super) struct WantedVm {
     pub(super) line: usize,
     pub(super) network: Name,
     pub(super) name: Name,
-    pub(super) address: Option<IpAddr>,
+    /// None: the registry chooses.
+    pub(super) addresses: Vec<IpAddr>,
     pub(super) mac: Option<String>,
     /// None: not the file's business.
     pub(super) host: Option<Name>,
@@ -51,8 +53,10 @@ pub(super) struct WantedVm {
 pub(super) struct WantedPair {
     pub(super) line: usize,
     pub(super) network: Name,
-    /// As the file has them.
+    /// As the file has them: the first may begin, the second too unless it is one way.
     pub(super) between: [Name; 2],
+    pub(super) grants: Grants,
+    pub(super) one_way: bool,
 }
 
 /// A file without a fault of its own.
@@ -86,7 +90,7 @@ struct RawNetwork {
 struct RawVm {
     network: Option<Name>,
     name: Spanned<Name>,
-    address: Option<IpAddr>,
+    addresses: Option<Spanned<Vec<IpAddr>>>,
     mac: Option<String>,
     host: Option<Name>,
 }
@@ -97,6 +101,9 @@ struct RawPair {
     network: Option<Name>,
     /// Exactly two; a longer array would lose its rest without a word if this were one of two.
     between: Spanned<Vec<Name>>,
+    grant: Option<Spanned<Vec<String>>>,
+    #[serde(default)]
+    one_way: bool,
 }
 
 /// Reads the file, or standard input for `-`.
@@ -135,6 +142,19 @@ impl Wanted {
                 line,
                 network: network(entry.network),
                 between,
+                grants: grants(entry.grant, &lines).map_err(|fault| vec![fault])?,
+                one_way: entry.one_way,
+            });
+        }
+        let mut vms = Vec::new();
+        for entry in raw.vm {
+            vms.push(WantedVm {
+                line: lines.number(entry.name.span().start),
+                network: network(entry.network),
+                name: entry.name.into_inner(),
+                addresses: addresses(entry.addresses, &lines).map_err(|fault| vec![fault])?,
+                mac: entry.mac,
+                host: entry.host,
             });
         }
         let wanted = Self {
@@ -147,18 +167,7 @@ impl Wanted {
                     prefixes: entry.prefixes,
                 })
                 .collect(),
-            vms: raw
-                .vm
-                .into_iter()
-                .map(|entry| WantedVm {
-                    line: lines.number(entry.name.span().start),
-                    network: network(entry.network),
-                    name: entry.name.into_inner(),
-                    address: entry.address,
-                    mac: entry.mac,
-                    host: entry.host,
-                })
-                .collect(),
+            vms,
             pairs,
         };
         let faults = wanted.faults();
@@ -221,6 +230,43 @@ impl Wanted {
     }
 }
 
+/// An empty list would mean nothing, or everything: neither can be what was meant.
+fn addresses(given: Option<Spanned<Vec<IpAddr>>>, lines: &Lines) -> Result<Vec<IpAddr>, Fault> {
+    let Some(given) = given else {
+        return Ok(Vec::new());
+    };
+    let line = lines.number(given.span().start);
+    let fault = |text: String| Fault { line, text };
+    let mut addresses: Vec<IpAddr> = given.into_inner().iter().map(IpAddr::to_canonical).collect();
+    if addresses.is_empty() {
+        return Err(fault(
+            "a VM has one address at least: leave addresses out to have them chosen".into(),
+        ));
+    }
+    addresses.sort_unstable();
+    if let Some(twice) = addresses.windows(2).find_map(|two| match two {
+        [one, other] if one == other => Some(one),
+        _ => None,
+    }) {
+        return Err(fault(format!("the address {twice} is given twice")));
+    }
+    Ok(addresses)
+}
+
+fn grants(given: Option<Spanned<Vec<String>>>, lines: &Lines) -> Result<Grants, Fault> {
+    let Some(given) = given else {
+        return Ok(Grants::all());
+    };
+    let line = lines.number(given.span().start);
+    let fault = |text: String| Fault { line, text };
+    if given.get_ref().is_empty() {
+        return Err(fault(
+            "an empty grant is no grant: leave it out to allow everything".into(),
+        ));
+    }
+    Grants::from_texts(given.get_ref()).map_err(|error| fault(error.to_string()))
+}
+
 impl WantedPair {
     /// The same for both spellings of a pair.
     pub(super) fn key(&self) -> (&str, [&str; 2]) {
@@ -267,11 +313,32 @@ mod tests {
             ("[[vm]]\nname = \"A\"", 2, "a name is 1 to 63"),
             ("[[vm]]\nname = \"a\"\n\nhost = \"../h\"", 4, "a name is 1 to 63"),
             (
-                "[[vm]]\nname = \"a\"\naddress = \"10.0.0\"",
+                "[[vm]]\nname = \"a\"\naddresses = [\"10.0.0\"]",
                 3,
                 "invalid IP address",
             ),
             ("[[network]]\nname = \"n\"", 1, "missing field `prefixes`"),
+            ("[[vm]]\nname = \"a\"\naddresses = []", 3, "leave addresses out"),
+            (
+                "[[vm]]\nname = \"a\"\naddresses = [\"fd77::1\", \"fd77:0::1\"]",
+                3,
+                "fd77::1 is given twice",
+            ),
+            (
+                "[[pair]]\nbetween = [\"a\", \"b\"]\ngrant = []",
+                3,
+                "an empty grant",
+            ),
+            (
+                "[[pair]]\nbetween = [\"a\", \"b\"]\ngrant = [\"tcp/x\"]",
+                3,
+                "`tcp/x` is no grant",
+            ),
+            (
+                "[[pair]]\nbetween = [\"a\", \"b\"]\none_way = 1",
+                3,
+                "expected a boolean",
+            ),
             ("[[pair]]\nbetween = [\"a\"]", 2, "not 1"),
             ("[[pair]]\nbetween = [\"a\", \"b\", \"c\"]", 2, "not 3"),
             ("[[pair]]\nbetween = [\"a\", \"a\"]", 2, "a twice"),

@@ -25,14 +25,16 @@ use std::path::PathBuf;
 const FILE_FORM: &str = "The file is TOML. Everything in it may be left out; network is that of --network then:\n  \
     [[network]]\n  \
     name = \"default\"\n  \
-    prefixes = [\"10.77.0.0/24\"]\n\n  \
+    prefixes = [\"10.77.0.0/24\", \"fd77::/64\"]\n\n  \
     [[vm]]\n  \
     name = \"web1\"\n  \
     network = \"default\"\n  \
-    address = \"10.77.0.11\"       # mac likewise; chosen by the registry if left out\n  \
-    host = \"h1\"                  # left out: placed by other hands\n\n  \
+    addresses = [\"10.77.0.11\", \"fd77::11\"]   # mac likewise; chosen by the registry if left out\n  \
+    host = \"h1\"                              # left out: placed by other hands\n\n  \
     [[pair]]\n  \
-    between = [\"web1\", \"db1\"]";
+    between = [\"web1\", \"db1\"]\n  \
+    grant = [\"tcp/443\", \"icmp\"]             # left out: everything\n  \
+    one_way = true                           # db1 may only answer; left out: both ways";
 
 #[derive(Debug, Args)]
 #[command(after_help = format!(

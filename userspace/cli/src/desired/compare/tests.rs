@@ -1,6 +1,6 @@
 use super::*;
 use crate::arguments::Name;
-use pairgate_api::rest::Placement;
+use pairgate_api::rest::{Address, Placement};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ prefixes = ["10.77.0.0/24"]
 
 [[vm]]
 name = "web1"
-address = "10.77.0.11"
+addresses = ["10.77.0.11", "fd77::11"]
 host = "h1"
 
 [[vm]]
@@ -63,19 +63,34 @@ fn carry_out(known: &mut Known, step: &Step) {
         Step::CreateVm {
             network,
             vm,
-            address,
+            addresses,
             mac,
         } => {
             known.vms.entry(network.clone()).or_default().push(Vm {
                 id: Uuid::nil(),
                 name: vm,
                 network,
-                address: address.unwrap_or([10, 77, 0, 99].into()),
-                prefix: 24,
+                addresses: addresses
+                    .into_iter()
+                    .map(|address| Address { address, prefix: 24 })
+                    .collect(),
                 mac: mac.unwrap_or_default().to_lowercase(),
                 mtu: 1500,
                 placement: None,
             });
+        }
+        Step::SetAddresses {
+            network,
+            vm,
+            addresses,
+            ..
+        } => {
+            let vms = known.vms.get_mut(&network).unwrap();
+            let vm = vms.iter_mut().find(|there| there.name == vm).unwrap();
+            vm.addresses = addresses
+                .into_iter()
+                .map(|address| Address { address, prefix: 24 })
+                .collect();
         }
         Step::PlaceVm {
             network, vm, host, ..
@@ -92,16 +107,23 @@ fn carry_out(known: &mut Known, step: &Step) {
         Step::AllowPair {
             network,
             between: [one, other],
-            ..
+            grant,
+            one_way,
+            instead_of: _,
         } => {
             let pairs = known.pairs.entry(network).or_default();
             pairs.retain(|pair| unordered(&pair.source, &pair.destination) != unordered(&one, &other));
-            for (source, destination) in [(&one, &other), (&other, &one)] {
+            let back = if one_way {
+                REPLIES.to_owned()
+            } else {
+                grant.clone()
+            };
+            for (source, destination, grant) in [(&one, &other, grant), (&other, &one, back)] {
                 pairs.push(Pair {
                     id: 1,
                     source: source.clone(),
                     destination: destination.clone(),
-                    grant: ALL.to_owned(),
+                    grant,
                     since_unix_ms: 0,
                 });
             }
@@ -137,10 +159,10 @@ fn an_empty_registry_gets_everything_in_an_order_that_works_and_then_nothing_dif
         plan.describe().lines().collect::<Vec<_>>(),
         [
             "+ network default: 10.77.0.0/24",
-            "+ VM web1 in default, address 10.77.0.11",
+            "+ VM web1 in default, address 10.77.0.11, address fd77::11",
             "+ VM db1 in default",
             "+ placement of VM web1 in default: h1",
-            "+ pair web1 <-> db1 in default",
+            "+ pair web1 <-> db1 in default: all",
         ]
     );
     let known = applied(SITE, with_h1());
@@ -157,7 +179,7 @@ fn what_the_file_does_not_mention_stays_unless_told_and_then_only_pairs_of_its_n
             &Step::CreateVm {
                 network: place.into(),
                 vm: name.into(),
-                address: None,
+                addresses: Vec::new(),
                 mac: None,
             },
         );
@@ -168,6 +190,8 @@ fn what_the_file_does_not_mention_stays_unless_told_and_then_only_pairs_of_its_n
             &Step::AllowPair {
                 network: place.into(),
                 between: between.map(str::to_owned),
+                grant: "all".to_owned(),
+                one_way: false,
                 instead_of: None,
             },
         );
@@ -196,16 +220,48 @@ fn a_vm_that_is_placed_where_the_file_says_is_not_placed_again() {
 }
 
 #[test]
-fn half_a_pair_or_a_narrower_one_is_allowed_in_full() {
+fn half_a_pair_and_one_that_carries_something_else_is_allowed_anew() {
     let mut known = applied(SITE, with_h1());
     known.pairs.get_mut("default").unwrap()[0].grant = "tcp/443".to_owned();
     let plan = compare(&wanted(SITE), &known, false).unwrap();
     assert_eq!(
         plan.describe(),
-        "~ pair web1 <-> db1 in default: tcp/443, all -> all"
+        "~ pair web1 <-> db1 in default: all, instead of web1 -> db1 tcp/443, db1 -> web1 all"
     );
     known.pairs.get_mut("default").unwrap().truncate(1);
-    assert_eq!(compare(&wanted(SITE), &known, false).unwrap().steps.len(), 1);
+    let plan = compare(&wanted(SITE), &known, false).unwrap();
+    assert_eq!(
+        plan.describe(),
+        "~ pair web1 <-> db1 in default: all, instead of web1 -> db1 tcp/443, db1 -> web1 nothing"
+    );
+}
+
+#[test]
+fn a_grant_and_a_way_are_compared_by_what_they_mean() {
+    let site = |grant: &str| SITE.replace("[\"web1\", \"db1\"]", &format!("[\"web1\", \"db1\"]\n{grant}"));
+    let narrow = site("grant = [\"udp/53\", \"tcp/443\"]\none_way = true");
+    let known = applied(SITE, with_h1());
+    let plan = compare(&wanted(&narrow), &known, false).unwrap();
+    assert_eq!(
+        plan.describe(),
+        "~ pair web1 -> db1 in default: tcp/443,udp/53, instead of all"
+    );
+    let known = applied(&narrow, known);
+    for same in [
+        "grant = [\"tcp/443\", \"udp/53\"]\none_way = true",
+        "one_way = true\ngrant = [\"tcp/443\", \"udp/53\", \"tcp/443\"]",
+    ] {
+        assert!(
+            compare(&wanted(&site(same)), &known, true).unwrap().is_empty(),
+            "{same}"
+        );
+    }
+    // The other way round it is another pair of permissions, although both files name the same two VMs.
+    let turned = narrow.replace("[\"web1\", \"db1\"]", "[\"db1\", \"web1\"]");
+    assert_eq!(
+        compare(&wanted(&turned), &known, false).unwrap().describe(),
+        "~ pair db1 -> web1 in default: tcp/443,udp/53, instead of db1 -> web1 replies, web1 -> db1 tcp/443,udp/53"
+    );
 }
 
 #[test]
@@ -213,7 +269,6 @@ fn what_cannot_be_changed_is_a_conflict_and_no_step() {
     let known = applied(SITE, with_h1());
     for (from, to, line, words) in [
         ("10.77.0.0/24", "10.78.0.0/24", 3, "a network keeps its prefixes"),
-        ("10.77.0.11", "10.77.0.12", 7, "a VM keeps its address"),
         (
             "host = \"h1\"",
             "mac = \"02:00:00:00:00:01\"",
@@ -226,6 +281,25 @@ fn what_cannot_be_changed_is_a_conflict_and_no_step() {
         assert_eq!(plan.conflicts[0].line, line, "{plan:?}");
         assert!(plan.conflicts[0].what.contains(words), "{plan:?}");
     }
+}
+
+#[test]
+fn other_addresses_are_a_step_before_every_new_vm_and_their_order_is_no_difference() {
+    let known = applied(SITE, with_h1());
+    let turned = SITE.replace(
+        "[\"10.77.0.11\", \"fd77::11\"]",
+        "[\"fd77:0::11\", \"10.77.0.11\"]",
+    );
+    assert!(compare(&wanted(&turned), &known, false).unwrap().is_empty());
+    let heir = "[[vm]]\nname = \"heir\"\naddresses = [\"fd77::11\"]\n";
+    let moved = format!("{heir}{}", SITE.replace(", \"fd77::11\"", ", \"fd77::12\""));
+    assert_eq!(
+        compare(&wanted(&moved), &known, false).unwrap().describe(),
+        "~ addresses of VM web1 in default: 10.77.0.11, fd77::12, instead of 10.77.0.11, fd77::11\n\
+         + VM heir in default, address fd77::11"
+    );
+    let known = applied(&moved, known);
+    assert!(compare(&wanted(&moved), &known, true).unwrap().is_empty());
 }
 
 #[test]
@@ -263,11 +337,13 @@ proptest! {
         known.vms.insert("default".into(), Vec::new());
         known.pairs.insert("default".into(), Vec::new());
         for name in NAMES {
-            carry_out(&mut known, &Step::CreateVm { network: "default".into(), vm: name.into(), address: None, mac: None });
+            carry_out(&mut known, &Step::CreateVm { network: "default".into(), vm: name.into(), addresses: Vec::new(), mac: None });
         }
         let allow = |(one, other): (usize, usize)| Step::AllowPair {
             network: "default".into(),
             between: [NAMES[one].into(), NAMES[other].into()],
+            grant: "all".to_owned(),
+            one_way: false,
             instead_of: None,
         };
         for pair in before.iter().filter(|(one, other)| one != other) {

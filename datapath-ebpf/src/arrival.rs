@@ -14,6 +14,7 @@ pub fn pair(
     now: u64,
     slot: &mut u32,
 ) -> Result<(&'static InEntry, Packet), DropReason> {
+    receiver::check_form(outer)?;
     let used = maps::pair_in(&outer.handle);
     let entry = used.as_ref().map(|used| used.entry);
     *slot = entry.map_or(0, |entry| entry.slot);

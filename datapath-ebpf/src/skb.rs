@@ -328,10 +328,6 @@ impl Skb {
         let Some(mut record) = ring.reserve::<Held>(0) else {
             return false;
         };
-        let (start, offset) = match packet.checksum {
-            Checksum::Finished => (0, 0),
-            Checksum::Partial { start, offset } => (start as u16, offset),
-        };
         let to = record.as_mut_ptr();
         // SAFETY: the ring's record is a `Held`, aligned to 8 bytes; its fields are written one by one. The helper
         // writes at most as many bytes as the frame's place has, which was compared above.
@@ -343,8 +339,8 @@ impl Skb {
             (&raw mut (*to).source).write(packet.key.source);
             (&raw mut (*to).destination).write(packet.key.destination);
             (&raw mut (*to).at_ns).write(packet.at_ns);
-            (&raw mut (*to).checksum_start).write(start);
-            (&raw mut (*to).checksum_offset).write(offset);
+            (&raw mut (*to).checksum_start).write(packet.checksum_start);
+            (&raw mut (*to).checksum_offset).write(packet.checksum_offset);
             (&raw mut (*to).reserved).write([0; 6]);
             bpf_skb_load_bytes(self.context.cast(), 0, (&raw mut (*to).frame).cast(), length)
         };

@@ -1,5 +1,6 @@
-//! `bench`: Pairgate beside what people use today, a kernel VXLAN device with bridges and no filter, on the same
-//! ground: the same namespaces, underlay, taps and cables, in turn, round after round.
+//! `bench`: Pairgate beside what people use today, a kernel VXLAN device with bridges, without a filter and (where
+//! `nft` is in PATH) with one, on the same ground: the same namespaces, underlay, taps and cables, in turn, round
+//! after round.
 //!
 //! Nothing it prints is an absolute figure of anything: on another machine, or on this one at another time, all
 //! of them are different. What counts is the last column, the ratio of two medians of one run.
@@ -7,7 +8,7 @@
 mod figures;
 mod measures;
 
-use crate::place::Place;
+use crate::place::{Place, in_path};
 use crate::programs;
 use anyhow::{Context, Result};
 use clap::Args;
@@ -19,7 +20,7 @@ use pairgate_lab::programs::Programs;
 use pairgate_lab::rival::Rival;
 use pairgate_lab::settings::{Ports, Underlay, Uplink, Wishes};
 use pairgate_lab::{interrupt, patience, probe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// For a pair to open.
@@ -42,9 +43,12 @@ pub(crate) struct Wanted {
     /// How uplinks behave: as veth does by itself, or cutting and gathering packets as network cards do
     #[arg(long, value_enum, default_value_t = Uplink::Plain)]
     uplink: Uplink,
-    /// Measure the TCP stream with iperf3, which must be in PATH, instead of our own probe
+    /// Measure the TCP stream with iperf3 too, which must be in PATH
     #[arg(long)]
     iperf3: bool,
+    /// Make this measurement alone; may be given again
+    #[arg(long, value_enum)]
+    only: Vec<Measure>,
     /// Write the table into this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -60,28 +64,31 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
         uplink: Some(wanted.uplink),
         ..Wishes::default()
     };
-    eprintln!("==> two grounds: a laboratory, and the same without Pairgate (usually 15 s)");
+    eprintln!("==> the grounds: a laboratory, and the same without Pairgate (usually 15 s)");
     let say = &mut |step: &str| eprintln!("    {step}");
     let folder = |name: &str| place.target.join(name);
-    let lab = Lab::start(
-        Prefix::new("pgbench-")?,
-        &folder("bench"),
-        wishes,
-        programs.clone(),
-        say,
-    )?;
-    let rival = Rival::start(
-        Prefix::new("pgrival-")?,
-        &folder("bench-rival"),
-        wishes,
-        &programs,
-    )?;
-    let ours = Way::new(lab.netns(PAIR.0), lab.netns(PAIR.1))?;
-    let theirs = Way::new(rival.netns(PAIR.0), rival.netns(PAIR.1))?;
-    for way in [&ours, &theirs] {
+    let prefix = Prefix::new("pgbench-")?;
+    let lab = Lab::start(prefix, &folder("bench"), wishes, programs.clone(), say)?;
+    let rival = |name: &str, nft: Option<&Path>| {
+        let prefix = Prefix::new(&format!("pg{name}-"))?;
+        Rival::start(prefix, &folder(&format!("bench-{name}")), wishes, &programs, nft)
+    };
+    let mut ways = vec![Way::new(lab.netns(PAIR.0), lab.netns(PAIR.1))?];
+    let mut names = vec!["kernel VXLAN + bridge"];
+    let mut rivals = vec![rival("rival", None)?];
+    if let Some(nft) = in_path("nft") {
+        names.push("+ nftables, 10 000 pairs");
+        rivals.push(rival("filter", Some(&nft))?);
+    } else {
+        eprintln!("    nft is not in PATH: nothing with a filter is compared");
+    }
+    for rival in &rivals {
+        ways.push(Way::new(rival.netns(PAIR.0), rival.netns(PAIR.1))?);
+    }
+    for way in &ways {
         open(way)?;
     }
-    let figures = measure(wanted, &ours, &theirs)?;
+    let figures = Figures::new(measure(wanted, &ways)?, &names);
     println!("{}", figures.table());
     if let Some(path) = &wanted.json {
         let text = serde_json::to_string_pretty(&figures)?;
@@ -101,35 +108,38 @@ fn open(way: &Way) -> Result<()> {
     })
 }
 
-fn measure(wanted: &Wanted, ours: &Way, theirs: &Way) -> Result<Figures> {
+/// Measures everything on every way, ours first.
+fn measure(wanted: &Wanted, ways: &[Way]) -> Result<Vec<Row>> {
     let how_long = Duration::from_secs(wanted.seconds);
-    let mut rows: Vec<Row> = Measure::all(wanted.iperf3).into_iter().map(Row::new).collect();
-    let minutes = (rows.len() as u64 * u64::from(wanted.rounds) * 2 * wanted.seconds).div_ceil(60);
+    let all = Measure::all(wanted.iperf3).into_iter();
+    let chosen = all.filter(|measure| wanted.only.is_empty() || wanted.only.contains(measure));
+    let mut rows: Vec<Row> = chosen.map(|measure| Row::new(measure, ways.len())).collect();
+    let seconds = (rows.len() * ways.len()) as u64 * u64::from(wanted.rounds) * wanted.seconds;
     eprintln!(
-        "==> {} rounds, {} measurements on both ways in each (about {minutes} min)",
+        "==> {} rounds, {} measurements on {} ways in each (about {} min)",
         wanted.rounds,
-        rows.len()
+        rows.len(),
+        ways.len(),
+        seconds.div_ceil(60)
     );
     for round in 1..=wanted.rounds {
         for row in &mut rows {
-            interrupt::go_on()?;
             // Who goes first changes from round to round.
-            let (own, other);
-            if round % 2 == 1 {
-                own = row.measure.take(ours, how_long)?;
-                other = row.measure.take(theirs, how_long)?;
-            } else {
-                other = row.measure.take(theirs, how_long)?;
-                own = row.measure.take(ours, how_long)?;
+            let first = round as usize % ways.len();
+            let mut said = vec![String::new(); ways.len()];
+            for turn in 0..ways.len() {
+                interrupt::go_on()?;
+                let ground = (first + turn) % ways.len();
+                let figure = row.measure.take(&ways[ground], how_long)?;
+                said[ground] = row.measure.spelled(figure);
+                row.add(ground, figure);
             }
             eprintln!(
-                "    round {round}: {}: {} against {}",
+                "    round {round}: {}: {}",
                 row.measure.name(),
-                row.measure.spelled(own),
-                row.measure.spelled(other)
+                said.join(" against ")
             );
-            row.add(own, other);
         }
     }
-    Ok(Figures::new(rows))
+    Ok(rows)
 }

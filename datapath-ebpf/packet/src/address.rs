@@ -21,6 +21,9 @@ pub fn narrow(a: &[u8; 16]) -> Option<[u8; 4]> {
 pub struct Address([u64; 2]);
 
 impl Address {
+    /// No address (`::`).
+    pub const NONE: Self = Self([0; 2]);
+
     /// The address with these bytes.
     #[inline(always)]
     pub fn of(bytes: &[u8; 16]) -> Self {

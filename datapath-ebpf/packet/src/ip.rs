@@ -132,6 +132,21 @@ impl Ip {
         }
     }
 
+    /// The protocol, read from the frame once more; `end` is where the header ends. Where the way forks by it, the
+    /// kernel's verifier would follow the number that it has seen in each branch through everything that comes
+    /// after; it does not know that this one is the same.
+    #[inline(always)]
+    pub(crate) fn protocol_again(&self, frame: &impl Frame, end: usize) -> u8 {
+        let at = match self.family {
+            Family::V4 => end - 20 + 9,
+            Family::V6 => end - 40 + 6,
+        };
+        match frame.read::<1>(at) {
+            Some([protocol]) => protocol,
+            None => self.protocol, // never: the header was read
+        }
+    }
+
     /// Bytes behind the header.
     #[inline(always)]
     pub fn payload(&self) -> u32 {

@@ -97,6 +97,10 @@ impl Question {
                 return spoofed;
             }
         }
+        // In the maps' form an IPv4 address is among the guest's own; here it is none.
+        if asker.is_disguised() || target.is_disguised() {
+            return spoofed;
+        }
         if !asker.is_link_local() && !address::is_own(tap, asker) {
             return spoofed;
         }

@@ -28,6 +28,20 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// No packet: what stands in a packet's place until there is one.
+    pub const NOTHING: Self = Self {
+        family: Family::V4,
+        protocol: 0,
+        length: 0,
+        largest: 0,
+        source: Address::NONE,
+        destination: Address::NONE,
+        ports: Ports {
+            source: [0; 2],
+            destination: [0; 2],
+        },
+    };
+
     /// Completes a packet whose IP header stands at `at` and has been judged: its transport header, and what the
     /// kernel would still do to it.
     #[inline(always)]
@@ -39,10 +53,11 @@ impl Packet {
     ) -> Result<Self, DropReason> {
         let transport_at = at + ip.family.header();
         let transport = Transport::at(frame, transport_at, ip)?;
-        metadata.checksum.check(transport_at as u32, ip.protocol)?;
+        let protocol = ip.protocol_again(frame, transport_at);
+        metadata.checksum.check(transport_at as u32, protocol)?;
         let largest = match metadata.gso {
             None => ip.length,
-            Some(gso) => gso.check(ip, &transport, at as u32 + ip.length == frame.length())?,
+            Some(gso) => gso.check(ip, protocol, &transport, at as u32 + ip.length == frame.length())?,
         };
         Ok(Self {
             family: ip.family,

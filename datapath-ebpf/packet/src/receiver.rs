@@ -27,12 +27,19 @@ pub const fn read(inner_at: usize) -> usize {
     inner_at + READ_INNER
 }
 
+/// Refuses a frame that nobody's program has sent: before anything is looked up.
+#[inline(always)]
+pub fn check_form(outer: &Outer) -> Result<(), DropReason> {
+    if outer.checksum_is_zero {
+        Ok(())
+    } else {
+        Err(DropReason::Outer)
+    }
+}
+
 /// Judges a frame by its outer header and the entry found under its handle.
 #[inline(always)]
 pub fn check_outer<'a>(outer: &Outer, entry: Option<&'a InEntry>) -> Result<&'a InEntry, DropReason> {
-    if !outer.checksum_is_zero {
-        return Err(DropReason::Outer);
-    }
     let Some(entry) = entry else {
         return Err(DropReason::Handle);
     };

@@ -50,9 +50,9 @@ impl Transport {
     /// known have no ports and pass.
     #[inline(always)]
     pub fn at(frame: &impl Frame, at: usize, ip: &Ip) -> Result<Self, DropReason> {
-        let payload = ip.payload();
+        let (payload, protocol) = (ip.payload(), ip.protocol_again(frame, at));
         let short = DropReason::TooShort;
-        let least = match ip.protocol {
+        let least = match protocol {
             TCP => 20,
             SCTP => 12,
             UDP | ICMP | ICMPV6 => 8,
@@ -68,7 +68,7 @@ impl Transport {
             source: [h[0], h[1]],
             destination: [h[2], h[3]],
         };
-        match ip.protocol {
+        match protocol {
             TCP => {
                 let Some([offset]) = frame.read::<1>(at + 12) else {
                     return Err(short);
@@ -86,7 +86,7 @@ impl Transport {
             UDP => Ok(Self { ports, header: 8 }),
             SCTP => Ok(Self { ports, header: 0 }),
             _ => Ok(Self {
-                ports: echo(ip.protocol, h[0], [h[4], h[5]]),
+                ports: echo(protocol, h[0], [h[4], h[5]]),
                 header: 0,
             }),
         }

@@ -6,25 +6,23 @@
 mod honest;
 
 use honest::{
-    ENTRY_IN, ENTRY_OUT, GUEST, GUEST_MAC, NOW, PEER, SETTINGS, TAP, arp, from_guest, judge_tap,
-    judge_uplink, with,
+    ENTRY_IN, ENTRY_OUT, GUEST6, GUEST_MAC, NOW, PEER, PEER6, TAP, arp, from_guest, from_guest6, from_peer,
+    judge_tap, judge_uplink, solicitation, with,
 };
-use pairgate_abi::{DROP_REASONS, DropReason, InEntry, OutEntry};
-use pairgate_packet::{Checksum, Metadata, delivered};
+use pairgate_abi::{CARRIES_GRANTS, CARRIES_REPLIES, DROP_REASONS, DropReason, InEntry, OutEntry};
+use pairgate_packet::{Checksum, Metadata, delivered, pair};
 
 /// Who can give a reason.
 enum Giver {
     /// A decision of this crate, shown on a frame.
     Decision(Result<(), DropReason>),
-    /// The programs, which cannot find a map entry or whose helper failed.
+    /// The programs: they cannot find a map entry, a helper failed, or a map says so.
     Program,
-    /// Something that comes later: IPv6, refusals kept in the map, grants with ports, held packets.
-    Later,
 }
 
 #[rustfmt::skip] // one reason, one line
 fn giver(reason: DropReason) -> Giver {
-    use Giver::{Decision, Later, Program};
+    use Giver::{Decision, Program};
     let plain = Metadata::PLAIN;
     let tap = |frame: &[u8], metadata| Decision(judge_tap(frame, metadata, Some(&ENTRY_OUT), NOW + 1).map(drop));
     let entry = |entry: Option<&OutEntry>, lease| Decision(judge_tap(&from_guest(), plain, entry, lease).map(drop));
@@ -32,19 +30,23 @@ fn giver(reason: DropReason) -> Giver {
         Decision(judge_uplink(frame, metadata, entry, lease).map(drop))
     };
     let lie = Metadata { checksum: Checksum::Partial { start: 26, offset: 0 }, ..plain };
-    let arriving = honest::from_peer();
+    let only_web = honest::carries(CARRIES_GRANTS, &[(6, 443, 443)]);
+    let arriving = from_peer();
     match reason {
         DropReason::TooShort => tap(&from_guest()[..33], plain),
         DropReason::BadHeader => tap(&with(from_guest(), 14, &[0x46]), plain),
-        DropReason::Ethertype => tap(&with(from_guest(), 12, &[0x86, 0xdd]), plain),
+        DropReason::Ethertype => tap(&with(from_guest(), 12, &[0x88, 0x47]), plain),
         DropReason::Vlan => tap(&from_guest(), Metadata { vlan: true, ..plain }),
         DropReason::Offload => tap(&from_guest(), lie),
         DropReason::SpoofedMac => tap(&with(from_guest(), 6, &[2; 6]), plain),
         DropReason::SpoofedAddress => tap(&with(from_guest(), 26, &PEER), plain),
         DropReason::SpoofedArp => tap(&with(arp(PEER), 28, &PEER), plain),
-        DropReason::Fragment => tap(&with(from_guest(), 20, &[0x20, 0]), plain),
+        DropReason::SpoofedNd => tap(&with(solicitation(PEER6), 22, &PEER6), plain),
+        DropReason::Fragment => tap(&with(from_guest6(), 20, &[44]), plain),
+        DropReason::ExtensionHeader => tap(&with(from_guest6(), 20, &[0]), plain),
         DropReason::Multicast => tap(&with(from_guest(), 30, &[224, 0, 0, 1]), plain),
         DropReason::NoPair => entry(None, NOW + 1),
+        DropReason::Grant => entry(Some(&OutEntry { carries: only_web, ..ENTRY_OUT }), NOW + 1),
         DropReason::Expired => entry(Some(&OutEntry { deadline_ns: NOW, ..ENTRY_OUT }), NOW + 1),
         DropReason::Lease => entry(Some(&ENTRY_OUT), NOW),
         DropReason::TooBig => entry(Some(&OutEntry { mtu: 27, ..ENTRY_OUT }), NOW + 1),
@@ -53,9 +55,9 @@ fn giver(reason: DropReason) -> Giver {
         DropReason::Outer => uplink(&with(arriving, 26, &[9; 4]), plain, Some(&ENTRY_IN), NOW + 1),
         DropReason::Inner => uplink(&with(arriving, 76, &[9; 4]), plain, Some(&ENTRY_IN), NOW + 1),
         DropReason::NotDelivered => Decision(delivered::check(1, 2).map(drop)),
-        DropReason::NoState | DropReason::NextHop | DropReason::Room => Program,
-        DropReason::SpoofedNd | DropReason::ExtensionHeader | DropReason::Denied
-        | DropReason::Grant | DropReason::HoldFull => Later,
+        DropReason::NoState | DropReason::NextHop | DropReason::Room | DropReason::Denied | DropReason::HoldFull => {
+            Program
+        }
     }
 }
 
@@ -76,14 +78,18 @@ fn every_reason_is_given_by_the_decision_that_it_names() {
 #[test]
 fn honest_frames_pass_so_that_the_table_above_proves_something() {
     let metadata = Metadata::PLAIN;
-    assert!(judge_tap(&from_guest(), metadata, Some(&ENTRY_OUT), NOW + 1).is_ok());
-    assert!(
-        judge_tap(&arp(PEER), metadata, None, 0).is_ok(),
-        "a question needs neither pair nor lease"
-    );
-    assert!(judge_uplink(&honest::from_peer(), metadata, Some(&ENTRY_IN), NOW + 1).is_ok());
+    for frame in [from_guest(), from_guest6()] {
+        assert!(judge_tap(&frame, metadata, Some(&ENTRY_OUT), NOW + 1).is_ok());
+    }
+    for question in [arp(PEER), solicitation(PEER6)] {
+        assert!(
+            judge_tap(&question, metadata, None, 0).is_ok(),
+            "a question needs neither pair nor lease"
+        );
+    }
+    assert!(judge_uplink(&from_peer(), metadata, Some(&ENTRY_IN), NOW + 1).is_ok());
     assert!(delivered::check(2, 2).is_ok());
-    assert_eq!((TAP.mac, TAP.ipv4, SETTINGS.mark), (GUEST_MAC, GUEST, 2));
+    assert_eq!((TAP.mac, TAP.addresses[1]), (GUEST_MAC, GUEST6));
 }
 
 #[test]
@@ -108,13 +114,45 @@ fn at_the_very_instant_of_a_deadline_it_has_passed() {
             },
         );
         let sent = judge_tap(&from_guest(), plain, Some(&out), lease).err();
-        let got = judge_uplink(&honest::from_peer(), plain, Some(&pair), lease).err();
+        let got = judge_uplink(&from_peer(), plain, Some(&pair), lease).err();
         assert_eq!(
             (sent, got),
             (expected, expected),
             "deadline {deadline}, lease {lease}, now {NOW}"
         );
     }
+}
+
+#[test]
+fn a_refusal_and_a_full_tap_end_where_they_say() {
+    assert!(pair::is_refused(Some(NOW + 1), NOW));
+    assert!(!pair::is_refused(Some(NOW), NOW), "a refusal that has ended still stands");
+    assert!(!pair::is_refused(None, NOW));
+    assert!(pair::has_room(63, 0) && !pair::has_room(64, 0) && pair::has_room(64, 1));
+    assert!(pair::has_room(3, 9), "a count that the agent set back locks the tap for ever");
+    assert!(pair::can_be_held(2062, false) && !pair::can_be_held(2063, false) && !pair::can_be_held(60, true));
+}
+
+#[test]
+fn a_pair_of_replies_lets_nothing_begin() {
+    let replies = honest::carries(CARRIES_REPLIES, &[]);
+    let entry = InEntry {
+        carries: replies,
+        ..ENTRY_IN
+    };
+    assert_eq!(
+        judge_uplink(&from_peer(), Metadata::PLAIN, Some(&entry), NOW + 1),
+        Err(DropReason::Grant)
+    );
+    let unknown = InEntry {
+        carries: honest::carries(9, &[]),
+        ..ENTRY_IN
+    };
+    assert_eq!(
+        judge_uplink(&from_peer(), Metadata::PLAIN, Some(&unknown), NOW + 1),
+        Err(DropReason::Grant),
+        "a kind that nobody knows carries something"
+    );
 }
 
 #[test]

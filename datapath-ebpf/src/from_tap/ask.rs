@@ -3,9 +3,10 @@
 //! The agent is told as often as the tap's budget allows. It gets the packet itself, to hold until the answer is
 //! there, if that is small and the tap has room; a copy is in the ring then, and the frame ends here without being
 //! counted as dropped.
+use super::Heard;
 use crate::{budgets, maps, skb::Skb};
 use pairgate_abi::{DropReason, OutKey};
-use pairgate_packet::{Checksum, Metadata, Packet, Verdict, pair};
+use pairgate_packet::{Verdict, pair};
 
 /// A packet that no pair carries.
 pub struct Homeless {
@@ -19,8 +20,10 @@ pub struct Homeless {
     pub length: u32,
     /// It is to be cut into segments.
     pub is_gso: bool,
-    /// Whether its checksum is finished.
-    pub checksum: Checksum,
+    /// Where the sum that is still to be computed begins; 0 if none is.
+    pub checksum_start: u16,
+    /// Where it goes, from there.
+    pub checksum_offset: u16,
     /// Now.
     pub at_ns: u64,
 }
@@ -28,8 +31,7 @@ pub struct Homeless {
 #[inline(always)]
 pub fn about(
     skb: &Skb,
-    packet: &Packet,
-    metadata: &Metadata,
+    heard: &Heard,
     slot: u32,
     reason: DropReason,
     now: u64,
@@ -40,10 +42,11 @@ pub fn about(
     let homeless = Homeless {
         kind,
         slot,
-        key: pair::key(skb.interface(), packet),
-        length: packet.frame_length(),
-        is_gso: metadata.gso.is_some(),
-        checksum: metadata.checksum,
+        key: pair::key(skb.interface(), &heard.packet),
+        length: heard.packet.frame_length(),
+        is_gso: heard.is_gso,
+        checksum_start: heard.checksum_start,
+        checksum_offset: heard.checksum_offset,
         at_ns: now,
     };
     match keep(skb, &homeless) {

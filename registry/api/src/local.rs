@@ -49,7 +49,8 @@ pub struct LocalVm {
     pub addresses: Vec<IpAddr>,
     pub generation: u32,
     pub tap: String,
-    /// `guarded` when both programs are attached and the tap is up.
+    /// `guarded` when both programs are attached and the tap is up; `absent` while a tap that other hands make is
+    /// not there.
     pub state: String,
 }
 

@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: a laboratory with the questions that tests ask of it, frames made by
 //! hand, and the attacker who owns one host.
 
+mod again;
+pub mod canary;
 mod forge;
 mod rig;
 mod stolen_host;

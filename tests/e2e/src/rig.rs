@@ -63,7 +63,7 @@ impl Rig {
         Ok(self.ping(from, to, 1, 56)?.all())
     }
 
-    /// Sends echoes until one is answered: the first packets of a pair are lost while it opens.
+    /// Sends echoes until one is answered: a refusal may still be remembered, or a host not settled.
     pub fn await_answer(&self, from: &str, to: impl Into<IpAddr>) -> Result<()> {
         let to = to.into();
         patience::until(PATIENCE, &format!("an answer to {from} from {to}"), || {
@@ -144,6 +144,21 @@ impl Rig {
             Ok(text)
         })?;
         text.with_context(|| format!("reading the metrics of {host}"))
+    }
+
+    /// Packets that a host's programs have let pass in a direction.
+    pub fn passed(&self, host: &str, direction: &str) -> Result<u64> {
+        let text = self.metrics(host)?;
+        let says = |line: &&str| {
+            line.starts_with("pairgate_packets_total{")
+                && line.contains("verdict=\"pass\"")
+                && line.contains(&format!("direction=\"{direction}\""))
+        };
+        let counts = text
+            .lines()
+            .filter(says)
+            .filter_map(|line| line.rsplit(' ').next());
+        Ok(counts.filter_map(|count| count.parse::<u64>().ok()).sum())
     }
 
     /// The registry's view.

@@ -1,10 +1,10 @@
 //! A denial has happened when the command returns.
 use nix::sys::signal::Signal;
 use pairgate_api::rest::Denial;
-use pairgate_e2e::{Answer, DB1, PATIENCE, Rig, WEB1};
+use pairgate_e2e::{Answer, DB1, DB2, PATIENCE, Rig, WEB1};
 use pairgate_lab::record::Wishes;
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     time::{Duration, SystemTime},
 };
 
@@ -19,20 +19,31 @@ fn is_flood(frame: &[u8]) -> bool {
 #[test]
 fn under_load_nothing_arrives_after_a_denial_has_returned() {
     let rig = Rig::start_default("deny-under-load").unwrap();
+    nothing_arrives_after_a_denial(&rig, ("web1", WEB1), ("db1", DB1));
+}
+
+#[test]
+fn nor_between_two_guests_of_one_host() {
+    let rig = Rig::start_default("deny-inside").unwrap();
+    rig.lab.json(&["pair", "allow", "db1", "db2"]).unwrap();
+    nothing_arrives_after_a_denial(&rig, ("db1", DB1), ("db2", DB2));
+}
+
+fn nothing_arrives_after_a_denial(rig: &Rig, one: (&str, Ipv4Addr), other: (&str, Ipv4Addr)) {
     for round in 0..5 {
-        rig.await_answer("web1", DB1).unwrap();
-        let at_db1 = rig.watch_guest("db1", is_flood).unwrap();
-        let flood = rig.flood(("web1", WEB1), DB1, FLOOD).unwrap();
+        rig.await_answer(one.0, other.1).unwrap();
+        let receiver = rig.watch_guest(other.0, is_flood).unwrap();
+        let flood = rig.flood(one, other.1, FLOOD).unwrap();
         assert!(
-            at_db1.wait_for(1000, PATIENCE),
+            receiver.wait_for(1000, PATIENCE),
             "round {round}: the flood does not arrive"
         );
         let denial: Denial =
-            serde_json::from_value(rig.lab.json(&["pair", "deny", "web1", "db1"]).unwrap()).unwrap();
+            serde_json::from_value(rig.lab.json(&["pair", "deny", one.0, other.0]).unwrap()).unwrap();
         let returned = SystemTime::now();
         std::thread::sleep(AFTERWARDS);
         let sent = flood.stop().sent;
-        let late = at_db1.frames().iter().filter(|frame| frame.at > returned).count();
+        let late = receiver.frames().iter().filter(|frame| frame.at > returned).count();
         assert_eq!(
             late, 0,
             "round {round}: {late} packets after the denial had returned, {sent} sent"
@@ -43,11 +54,11 @@ fn under_load_nothing_arrives_after_a_denial_has_returned() {
             assert_eq!(direction.state, "applied", "{direction:?}");
             assert!(direction.applied_unix_ms.is_some());
         }
-        assert_eq!(rig.ping("web1", DB1, 2, 56).unwrap().received, 0);
-        assert_eq!(rig.ping("db1", WEB1, 2, 56).unwrap().received, 0);
-        rig.lab.json(&["pair", "allow", "web1", "db1"]).unwrap();
+        assert_eq!(rig.ping(one.0, other.1, 2, 56).unwrap().received, 0);
+        assert_eq!(rig.ping(other.0, one.1, 2, 56).unwrap().received, 0);
+        rig.lab.json(&["pair", "allow", one.0, other.0]).unwrap();
     }
-    rig.await_answer("web1", DB1).unwrap();
+    rig.await_answer(one.0, other.1).unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use pairgate_e2e::{DB1, DB1_6, DB2, DB2_6, PATIENCE, Rig, WEB1, WEB1_6};
 use pairgate_lab::{
-    probe::{Burst, Catcher, send_numbered},
+    probe::{Burst, Catcher, Pace, send_numbered},
     record::Wishes,
     settings::Underlay,
 };
@@ -40,8 +40,8 @@ fn talk(rig: &Rig, one: Guest, two: Guest) {
                 .unwrap();
             let at = catcher.address();
             let bursts = [Burst { count: 1, size: 700 }; 50];
-            let pause = Duration::from_millis(1);
-            let sending = || send_numbered(source, at, bursts, pause);
+            let pace = Pace::each(Duration::from_millis(1));
+            let sending = || send_numbered(source, at, bursts, pace);
             let sent = rig.lab.netns(from.0).run(sending).unwrap().unwrap();
             let caught = catcher.wait_for(sent, PATIENCE);
             assert_eq!(

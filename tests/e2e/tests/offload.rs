@@ -6,7 +6,7 @@ use pairgate_e2e::{DB1, DB1_6, PATIENCE, Rig, WEB1, WEB1_6};
 use pairgate_lab::{
     ethtool, links,
     plan::{GUEST_INTERFACE, UPLINK},
-    probe::{Burst, Catcher, send_numbered},
+    probe::{Burst, Catcher, Pace, send_numbered},
     record::Wishes,
     settings::{Underlay, Uplink},
 };
@@ -60,11 +60,11 @@ fn bursts(leaves: Leaves) -> Vec<Burst> {
 fn datagrams(rig: &Rig, leaves: Leaves, (from, to): (IpAddr, IpAddr), names: (&str, &str)) -> Result<()> {
     let catcher = rig.lab.netns(names.1).run(|| Catcher::start(to))??;
     let at = catcher.address();
-    let pause = Duration::from_micros(300);
+    let pace = Pace::each(Duration::from_micros(300));
     let sent = rig
         .lab
         .netns(names.0)
-        .run(|| send_numbered(from, at, bursts(leaves), pause))??;
+        .run(|| send_numbered(from, at, bursts(leaves), pace))??;
     let caught = catcher.wait_for(sent, PATIENCE);
     assert_eq!(
         (caught.datagrams, caught.damaged),
@@ -130,16 +130,28 @@ fn every_byte_arrives_over_uplinks_that_cut_and_gather() {
 }
 
 #[test]
-fn big_packets_cross_the_underlay_whole() {
+fn big_packets_cross_the_underlay_whole_and_come_in_by_the_vxlan_device() {
     let rig = Rig::start_default("offload-whole").unwrap();
     rig.await_answer("web1", DB1).unwrap();
     let h1 = rig.lab.netns("h1");
-    let before = links::counters(&h1, UPLINK).unwrap();
+    let (before, came) = (
+        links::counters(&h1, UPLINK).unwrap(),
+        rig.passed("h2", "from_vxlan").unwrap(),
+    );
     rig.tcp("web1", ("db1", DB1), BYTES, PATIENCE).unwrap().unwrap();
-    let after = links::counters(&h1, UPLINK).unwrap();
+    let (after, come) = (
+        links::counters(&h1, UPLINK).unwrap(),
+        rig.passed("h2", "from_vxlan").unwrap(),
+    );
     let mean = (after.tx_bytes - before.tx_bytes) / (after.tx_packets - before.tx_packets);
     assert!(
         mean > 3_000,
         "packets of {mean} bytes on the uplink: what a guest sends big is cut before it must be"
+    );
+    let big = BYTES as u64 / 65_536;
+    assert!(
+        come - came >= big,
+        "of {BYTES} bytes at least {big} packets should have come big, but {} did",
+        come - came
     );
 }

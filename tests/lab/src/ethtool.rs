@@ -27,19 +27,24 @@ const MOST: usize = 256;
 
 nix::ioctl_write_ptr_bad!(ethtool, libc::SIOCETHTOOL, libc::ifreq);
 
-/// Makes an interface behave as a real network card does: big packets are cut up before they leave, and what
-/// arrives is gathered by a thread of the kernel's.
-pub fn like_a_card(netns: &Netns, interface: &str) -> Result<()> {
-    let wanted = [
-        ("tx-tcp-segmentation", false),
-        ("tx-tcp-ecn-segmentation", false),
-        ("tx-tcp-mangleid-segmentation", false),
-        ("tx-tcp6-segmentation", false),
-        ("tx-udp-segmentation", false),
-        ("rx-gro", true),
-    ];
-    set_features(netns, interface, &wanted)?;
-    thread_its_receiving(netns, interface)
+/// TCP of every kind.
+const CUT_TCP: [(&str, bool); 4] = [
+    ("tx-tcp-segmentation", false),
+    ("tx-tcp-ecn-segmentation", false),
+    ("tx-tcp-mangleid-segmentation", false),
+    ("tx-tcp6-segmentation", false),
+];
+
+/// Makes one end of a veth pair behave as a real network card does, and the other as the wire to it: TCP is cut up
+/// before it crosses, and what arrives at the card is gathered by a thread of the kernel's. (A veth end receives so
+/// only what comes from an end that cuts TCP.) Big packets of UDP still cross whole: on a wire the other end would
+/// gather them, which this kernel does not do for what it has itself put into a tunnel.
+pub fn like_a_card(card: (&Netns, &str), wire: (&Netns, &str)) -> Result<()> {
+    for (netns, interface) in [card, wire] {
+        set_features(netns, interface, &CUT_TCP)?;
+    }
+    set_features(card.0, card.1, &[("rx-gro", true)])?;
+    thread_its_receiving(card.0, card.1)
 }
 
 /// Switches features on and off, by the names that `ethtool -k` shows as they are in the kernel.

@@ -1,6 +1,6 @@
 //! What people use today, on the same ground: two hosts and two guests as in a laboratory, the guests' taps on a
-//! bridge in each host, and a kernel VXLAN device between the bridges. It filters nothing and proves nothing; it
-//! is what benchmarks compare with.
+//! bridge in each host, and a kernel VXLAN device between the bridges. It proves nothing, and filters nothing unless
+//! an nftables set of allowed pairs is asked for; it is what benchmarks compare with.
 //!
 //! Namespaces, underlay, taps and cables are made by the same code with the same settings as a laboratory's.
 
@@ -9,18 +9,25 @@ use crate::lock::Lock;
 use crate::netns::Netns;
 use crate::plan::{GUEST_MTU, GUESTS, Guest, Host, PAIR, Plan, Prefix, UPLINK};
 use crate::programs::Programs;
-use crate::record::{Memory, Wishes};
+use crate::record::{self, Memory, Wishes};
 use crate::settings::Ports;
 use crate::watch::Watch;
-use crate::{down, links, ports, tap, underlay, up};
-use anyhow::{Context, Result};
+use crate::{down, links, ports, process, tap, underlay, up};
+use anyhow::{Context, Result, ensure};
+use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 const BRIDGE: &str = "br0";
 const TUNNEL: &str = "vx0";
 /// One network: nothing tells tenants apart.
 const NETWORK_ID: u32 = 42;
 const PORT: u16 = 4789;
+/// Pairs in the filter's set, those of the guests among them.
+const PAIRS: u32 = 10_000;
+/// For `nft` to read them.
+const FILTER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Lives as long as the value.
 #[derive(Debug)]
@@ -32,8 +39,14 @@ pub struct Rival {
 
 impl Rival {
     /// Clears away what an earlier run with the same prefix left, and builds it. Settings that speak of the
-    /// registry mean nothing here.
-    pub fn start(prefix: Prefix, state_dir: &Path, wishes: Wishes, programs: &Programs) -> Result<Self> {
+    /// registry mean nothing here. With the program `nft` each bridge lets only the pairs of a set pass.
+    pub fn start(
+        prefix: Prefix,
+        state_dir: &Path,
+        wishes: Wishes,
+        programs: &Programs,
+        nft: Option<&Path>,
+    ) -> Result<Self> {
         let lock = Lock::take(&prefix, up::PATIENCE)?;
         down::clear(&prefix, state_dir, false)?;
         let watch = Watch::begin(&prefix, state_dir, programs)?;
@@ -43,6 +56,9 @@ impl Rival {
             held: Some((lock, watch)),
         };
         rival.build(programs)?;
+        if let Some(nft) = nft {
+            rival.filter(nft)?;
+        }
         Ok(rival)
     }
 
@@ -96,6 +112,53 @@ impl Rival {
         links::set_up(&host, &guest.tap(), None, Some(GUEST_MTU))?;
         links::join_bridge(&host, &guest.tap(), BRIDGE)
     }
+
+    /// From now on each bridge lets only the pairs of a set pass.
+    fn filter(&self, nft: &Path) -> Result<()> {
+        let file = self.plan.state_dir.join("pairs.nft");
+        record::replace(&file, rules().as_bytes())?;
+        for host in self.plan.hosts() {
+            let mut command = Command::new(nft);
+            command.arg("-f").arg(&file);
+            let output = process::output_within(&self.netns(&host.name()), &mut command, FILTER_LIMIT)?;
+            ensure!(
+                output.status.success(),
+                "nft refused the filter of {}: {}",
+                host.name(),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The pair of the guests both ways, and others that never talk.
+fn rules() -> String {
+    let own = GUESTS.iter().flat_map(|from| {
+        let others = GUESTS.iter().filter(|to| to.name != from.name);
+        others.map(|to| (from.address, to.address))
+    });
+    let own: Vec<_> = own.collect();
+    let missing = PAIRS.saturating_sub(u32::try_from(own.len()).unwrap_or(PAIRS));
+    let base = u32::from(Ipv4Addr::new(10, 78, 0, 0));
+    let others =
+        (0..missing).map(|number| (Ipv4Addr::from(base + number), Ipv4Addr::from(base + number + 1)));
+    let pairs: Vec<_> = own
+        .into_iter()
+        .chain(others)
+        .map(|(from, to)| format!("{from} . {to}"))
+        .collect();
+    format!(
+        "table bridge pairs {{
+           set allowed {{ type ipv4_addr . ipv4_addr; elements = {{ {} }}; }}
+           chain forward {{
+             type filter hook forward priority 0; policy drop;
+             ether type arp accept
+             ip saddr . ip daddr @allowed accept
+           }}
+         }}",
+        pairs.join(", ")
+    )
 }
 
 impl Drop for Rival {

@@ -51,7 +51,7 @@ pub enum Uplink {
     /// As a veth does by itself: big packets cross whole, each at once.
     #[default]
     Plain,
-    /// As a real network card does: big packets are cut up, and what arrives is gathered in batches.
+    /// As a real network card does: TCP is cut up, and what arrives is gathered in batches.
     Napi,
 }
 

@@ -32,7 +32,8 @@ pub fn ensure(plan: &Plan) -> Result<()> {
             &[host.address().into(), host.address_6().into()],
         )?;
         if plan.settings.uplink == Uplink::Napi {
-            ethtool::like_a_card(&Netns::named(&plan.netns(&host.name())), UPLINK)?;
+            let netns = Netns::named(&plan.netns(&host.name()));
+            ethtool::like_a_card((&netns, UPLINK), (&net, &format!("to-{}", host.name())))?;
         }
     }
     Ok(())

@@ -27,7 +27,7 @@ fn built(prefix: &str, wishes: Wishes) {
             .parent()
             .unwrap(),
     );
-    let rival = Rival::start(Prefix::new(prefix).unwrap(), &state, wishes, &programs).unwrap();
+    let rival = Rival::start(Prefix::new(prefix).unwrap(), &state, wishes, &programs, None).unwrap();
     let (web, db) = (rival.netns("web1"), rival.netns("db1"));
     let echoes = web.run(|| ping(DB1, 3, 1400, SHORT)).unwrap().unwrap();
     assert!(echoes.received >= 2, "{wishes:?}: {echoes:?}");

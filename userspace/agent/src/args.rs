@@ -25,7 +25,7 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Serve this host until stopped; what is in the kernel stays and runs to its deadlines.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Take everything that an agent left in the kernel away: taps, programs, maps, the VXLAN device.
     ///
     /// Refused while an agent runs. Taps made by other hands stay, and stay shut, unless --all is given.
@@ -39,41 +39,46 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE", env = "PAIRGATE_AGENT_CONFIG")]
     pub config: Option<PathBuf>,
     /// Name of this host's record in the registry.
-    #[arg(long, value_name = "NAME", env = "PAIRGATE_HOST")]
+    #[arg(long, value_name = "NAME", env = "PAIRGATE_AGENT_HOST")]
     pub host: Option<String>,
     /// Where the registry is.
-    #[arg(long, value_name = "HOST:PORT", env = "PAIRGATE_REGISTRY")]
+    #[arg(long, value_name = "HOST:PORT", env = "PAIRGATE_AGENT_REGISTRY")]
     pub registry: Option<String>,
     /// Interface that carries this host's underlay address.
-    #[arg(long, value_name = "INTERFACE", env = "PAIRGATE_UPLINK")]
+    #[arg(long, value_name = "INTERFACE", env = "PAIRGATE_AGENT_UPLINK")]
     pub uplink: Option<String>,
     /// Certificate, key and lock of this host; made if missing [default: /var/lib/pairgate/agent].
-    #[arg(long, value_name = "DIR", env = "PAIRGATE_STATE_DIR")]
+    #[arg(long, value_name = "DIR", env = "PAIRGATE_AGENT_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// The agent's socket; made if missing [default: /run/pairgate].
-    #[arg(long, value_name = "DIR", env = "PAIRGATE_RUN_DIR")]
+    #[arg(long, value_name = "DIR", env = "PAIRGATE_AGENT_RUN_DIR")]
     pub run_dir: Option<PathBuf>,
     /// Pinned maps and links, on a BPF file system; made if missing [default: /sys/fs/bpf/pairgate].
-    #[arg(long, value_name = "DIR", env = "PAIRGATE_PIN_DIR")]
+    #[arg(long, value_name = "DIR", env = "PAIRGATE_AGENT_PIN_DIR")]
     pub pin_dir: Option<PathBuf>,
     /// CA certificate of the installation; needed to enrol.
-    #[arg(long, value_name = "FILE", env = "PAIRGATE_AUTHORITY")]
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_AGENT_AUTHORITY")]
     pub authority: Option<PathBuf>,
     /// Zero certificate; needed to enrol.
-    #[arg(long, value_name = "FILE", env = "PAIRGATE_ZERO_CERT")]
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_AGENT_ZERO_CERT")]
     pub zero_cert: Option<PathBuf>,
     /// Key of the zero certificate; needed to enrol.
-    #[arg(long, value_name = "FILE", env = "PAIRGATE_ZERO_KEY")]
+    #[arg(long, value_name = "FILE", env = "PAIRGATE_AGENT_ZERO_KEY")]
     pub zero_key: Option<PathBuf>,
     /// Where to serve /metrics [default: 127.0.0.1:9464].
-    #[arg(long, value_name = "IP:PORT", env = "PAIRGATE_METRICS")]
+    #[arg(long, value_name = "IP:PORT", env = "PAIRGATE_AGENT_METRICS")]
     pub metrics: Option<SocketAddr>,
     /// Seconds after which a pair without packets is removed [default: 300].
-    #[arg(long, value_name = "SECS", env = "PAIRGATE_IDLE", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECS", env = "PAIRGATE_AGENT_IDLE", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub idle: Option<u64>,
     /// Taps made by other hands that belong to this agent, by name; one `*` may stand for any end. They are shut
     /// as soon as they appear, and open for the VM whose tap has that name.
-    #[arg(long, value_name = "PATTERN", env = "PAIRGATE_TAPS", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "PAIRGATE_AGENT_TAPS",
+        value_delimiter = ','
+    )]
     pub taps: Vec<TapPattern>,
 }
 

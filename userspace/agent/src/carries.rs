@@ -1,9 +1,7 @@
 //! What a pair carries: from a token's claims to the form that the kernel's entries have. Pure. What a grant means
 //! for a packet is decided in one place, for the programs and the agent alike: `pairgate_packet::grant`.
 
-use pairgate_abi::{
-    CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant,
-};
+use pairgate_abi::{CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant};
 use pairgate_token::Claims;
 
 /// What is known of the pair in the opposite direction.
@@ -48,9 +46,10 @@ pub fn carries(claims: &Claims, opposite: Opposite) -> Carries {
             Opposite::CarriesAll => CARRIES_ALL,
             Opposite::Other => CARRIES_ALL_NOTED,
         };
-    } else if let (Some(places), Ok(count)) =
-        (carries.grants.get_mut(..entries.len()), u8::try_from(entries.len()))
-    {
+    } else if let (Some(places), Ok(count)) = (
+        carries.grants.get_mut(..entries.len()),
+        u8::try_from(entries.len()),
+    ) {
         for (place, entry) in places.iter_mut().zip(entries) {
             *place = Grant {
                 protocol: entry.protocol,
@@ -75,11 +74,13 @@ mod tests {
 
     fn claims(entries: &[(u8, u16, u16)]) -> Claims {
         let mut claims = good().claims;
-        let entries = entries.iter().map(|(protocol, first, last)| pairgate_token::Grant {
-            protocol: *protocol,
-            first: *first,
-            last: *last,
-        });
+        let entries = entries
+            .iter()
+            .map(|(protocol, first, last)| pairgate_token::Grant {
+                protocol: *protocol,
+                first: *first,
+                last: *last,
+            });
         claims.grants = Grants::new(entries.collect()).unwrap();
         claims
     }

@@ -43,7 +43,8 @@ pub async fn run(arguments: &CleanupArguments, out: &mut impl Write) -> Result<(
     left.end_leases()?;
     let mut did = Vec::new();
 
-    for tap in taps::own(&net).await? {
+    let links = net.links().await?;
+    for tap in taps::own(&links) {
         taps::remove(&net, tap.index).await?;
         did.push(format!("removed tap {} of VM {}", tap.name, tap.vm));
     }
@@ -76,7 +77,11 @@ pub async fn run(arguments: &CleanupArguments, out: &mut impl Write) -> Result<(
     }
     let versions: Vec<_> = left.versions().map(|path| path.display().to_string()).collect();
     left.remove(&shut)?;
-    did.extend(versions.iter().map(|path| format!("removed programs and maps pinned under {path}")));
+    did.extend(
+        versions
+            .iter()
+            .map(|path| format!("removed programs and maps pinned under {path}")),
+    );
     say(out, &did, arguments).map_err(CleanupError::Say)
 }
 
@@ -89,7 +94,10 @@ fn say(out: &mut impl Write, did: &[String], arguments: &CleanupArguments) -> io
     }
     if arguments.state_dir.join("host.key").exists() {
         let state = arguments.state_dir.display();
-        writeln!(out, "kept {state}: this host's key and certificate; remove it to give up its identity")?;
+        writeln!(
+            out,
+            "kept {state}: this host's key and certificate; remove it to give up its identity"
+        )?;
     }
     Ok(())
 }

@@ -3,11 +3,7 @@
 //! The file is plain TOML with the flags' names. A word that is not known is an error, because a misspelt
 //! setting would otherwise be a setting that does not hold; every error names file and line.
 
-use crate::{
-    adopt::TapPattern,
-    args::RunArguments,
-    enrol::ZeroFiles,
-};
+use crate::{adopt::TapPattern, args::RunArguments, enrol::ZeroFiles};
 use serde::Deserialize;
 use std::{
     fs, io,
@@ -90,7 +86,9 @@ pub enum ConfigError {
         flag: &'static str,
         key: &'static str,
     },
-    #[error("a zero certificate needs its key, and the CA: give --authority, --zero-cert and --zero-key together")]
+    #[error(
+        "a zero certificate needs its key, and the CA: give --authority, --zero-cert and --zero-key together"
+    )]
     HalfZero,
 }
 

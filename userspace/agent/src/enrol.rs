@@ -100,7 +100,9 @@ pub async fn identity(
     } else if has_run_out(&load(state_dir)?) {
         match zero {
             Some(zero) => {
-                tracing::warn!("this host's certificate has run out; it enrols again with the key that it has");
+                tracing::warn!(
+                    "this host's certificate has run out; it enrols again with the key that it has"
+                );
                 enrol(state_dir, host, registry, &zero).await?;
             }
             None => tracing::error!(

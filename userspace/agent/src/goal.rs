@@ -5,8 +5,8 @@
 //! out could let something dead live on.
 
 use crate::tap_name::TapName;
-use pairgate_api::grpc;
 use pairgate_abi::OWN_ADDRESSES;
+use pairgate_api::grpc;
 use pairgate_token::{SecretKey, address_from_bytes};
 use std::{
     collections::{HashMap, HashSet},

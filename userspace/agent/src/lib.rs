@@ -9,7 +9,8 @@
 //! - an entry of `PAIRS_IN` is written only from an [`admit::VerifiedPair`], which only [`admit::verify`]
 //!   makes, from a token that carries our key's tag;
 //! - an entry of `PAIRS_OUT` is written only from a [`present::CarriedPair`], which joins a token that came
-//!   from the registry, or in the offer of the very host it names, with that host's handle;
+//!   from the registry, or in the offer of the very host it names, with that host's handle; or, between two
+//!   guests of this host, from an [`admit::LocalPair`], which only [`admit::verify_local`] makes;
 //! - wall time never reaches a decision: a token's end becomes an instant of boot time in one function of
 //!   [`clock`], by the registry's time.
 //!
@@ -19,8 +20,8 @@ pub mod admit;
 pub mod adopt;
 pub mod answer;
 pub mod args;
-pub mod carries;
 pub mod capabilities;
+pub mod carries;
 pub mod certificate;
 pub mod cleanup;
 pub mod clock;

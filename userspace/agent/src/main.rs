@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     match arguments.verb {
-        Verb::Run(arguments) => run(arguments),
+        Verb::Run(arguments) => run(*arguments),
         Verb::Cleanup(arguments) => code(clean(&arguments)),
     }
 }

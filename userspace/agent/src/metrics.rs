@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `pairgate_packets_total` | `verdict` (`drop`, `pass`), `reason`, `direction` | packets the programs judged; every reason and direction is there from the start |
 //! | `pairgate_bytes_total` | `direction` | bytes of the packets that passed |
+//! | `pairgate_events_lost_total` | | events and first packets that the agent was too slow for |
 //! | `pairgate_pairs` | `way` (`in`, `out`) | entries in the kernel |
 //! | `pairgate_map_entries`, `pairgate_map_capacity` | `map` | how full the kernel's maps are |
 //! | `pairgate_lease_remaining_seconds` | | until the kernel refuses every pair of this host |
@@ -11,7 +12,7 @@
 //! | `pairgate_goal_revision` | | newest goal state that the registry sent; 0 before the first |
 //! | `pairgate_applied_revision` | | goal state in force; 0 before the first |
 //! | `pairgate_tombstones` | | things remembered as dead |
-//! | `pairgate_taps` | `state` (`guarded`, `failed`) | guests of this host |
+//! | `pairgate_taps` | `state` (`guarded`, `absent`, `failed`) | guests of this host |
 //! | `pairgate_registry_connected` | | 1 while a goal state is followed |
 //! | `pairgate_mints_total` | `result` | requests to the registry for a token |
 //! | `pairgate_offers_total` | `side` (`sent`, `received`), `result` | offers to, and from, other hosts |
@@ -150,7 +151,16 @@ mod tests {
     #[test]
     fn names_say_what_is_counted_in_which_unit_and_labels_are_bounded() {
         const LABELS: [&str; 10] = [
-            "verdict", "reason", "direction", "way", "state", "map", "result", "side", "version", "abi",
+            "verdict",
+            "reason",
+            "direction",
+            "way",
+            "state",
+            "map",
+            "result",
+            "side",
+            "version",
+            "abi",
         ];
         let mut seen = std::collections::BTreeSet::new();
         for family in families() {
@@ -159,17 +169,28 @@ mod tests {
             assert!(name.starts_with("pairgate_"), "{name}: the prefix");
             assert!(!family.help().is_empty(), "{name} has no help");
             let is_counter = family.get_field_type() == prometheus::proto::MetricType::COUNTER;
-            assert_eq!(name.ends_with("_total"), is_counter, "{name}: _total is for counters");
+            assert_eq!(
+                name.ends_with("_total"),
+                is_counter,
+                "{name}: _total is for counters"
+            );
             let stem = name.trim_end_matches("_total");
             for (word, unit) in [("second", "_seconds"), ("time", "_seconds"), ("byte", "_bytes")] {
-                assert!(!stem.contains(word) || stem.ends_with(unit), "{name}: the unit stands last");
+                assert!(
+                    !stem.contains(word) || stem.ends_with(unit),
+                    "{name}: the unit stands last"
+                );
             }
             for small in ["_ms", "_millis", "_ns", "_minutes", "_kb"] {
                 assert!(!stem.contains(small), "{name}: base units only");
             }
             for metric in family.get_metric() {
                 for label in metric.get_label() {
-                    assert!(LABELS.contains(&label.name()), "{name} is told apart by {}", label.name());
+                    assert!(
+                        LABELS.contains(&label.name()),
+                        "{name} is told apart by {}",
+                        label.name()
+                    );
                 }
                 if name.ends_with("_info") {
                     assert_eq!(metric.get_gauge().get_value(), 1.0, "{name}");

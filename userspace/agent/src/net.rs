@@ -13,18 +13,20 @@ use netlink_packet_route::{
     route::{RouteAddress, RouteAttribute, RouteType},
 };
 use pairgate_abi::NextHop;
-use rtnetlink::{
-    Handle, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder, new_connection,
-};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder, new_connection};
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
+use tokio::sync::Mutex;
 
 /// A door to the kernel of the network namespace in which it was opened.
 #[derive(Clone, Debug)]
 pub struct Net {
     handle: Handle,
+    /// A socket gives one list at a time; the kernel refuses a second one (`EBUSY`) until the first is read.
+    lists: Arc<Mutex<()>>,
 }
 
 /// What the agent wants to know of an interface.
@@ -103,7 +105,8 @@ impl Net {
     pub fn open() -> io::Result<Self> {
         let (connection, handle, _) = new_connection()?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        let lists = Arc::default();
+        Ok(Self { handle, lists })
     }
 
     pub async fn link_by_name(&self, name: &str) -> Result<Option<Link>, NetError> {
@@ -119,6 +122,7 @@ impl Net {
     }
 
     pub async fn links(&self) -> Result<Vec<Link>, NetError> {
+        let _turn = self.lists.lock().await;
         let all = self.handle.link().get().execute().try_collect::<Vec<_>>().await;
         let all = all.map_err(failed("list", &"interfaces"))?;
         Ok(all.into_iter().map(read_link).collect())
@@ -191,15 +195,22 @@ impl Net {
     }
 
     pub async fn addresses(&self, index: u32) -> Result<Vec<IpAddr>, NetError> {
+        let _turn = self.lists.lock().await;
         let request = self.handle.address().get().set_link_index_filter(index);
         let all = request.execute().try_collect::<Vec<_>>().await;
         let all = all.map_err(failed("list the addresses of interface", &index))?;
         let mut addresses = Vec::new();
-        for attribute in all.into_iter().flat_map(|message| message.attributes) {
-            // For a point-to-point link only `Local` is ours; elsewhere both say the same.
-            if let AddressAttribute::Local(address) = attribute {
-                addresses.push(address);
+        for message in all {
+            let (mut own, mut listed) = (None, None);
+            for attribute in message.attributes {
+                if let AddressAttribute::Local(address) = attribute {
+                    own = Some(address);
+                } else if let AddressAttribute::Address(address) = attribute {
+                    listed = Some(address);
+                }
             }
+            // On a point-to-point link the listed one is the peer's; an IPv6 address without peer has no `Local`.
+            addresses.extend(own.or(listed));
         }
         Ok(addresses)
     }

@@ -8,7 +8,7 @@ use crate::adopt::Adoption;
 use futures_util::StreamExt;
 use netlink_packet_route::{
     RouteNetlinkMessage,
-    link::{LinkAttribute, LinkInfo, InfoKind, LinkLayerType, LinkMessage},
+    link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage},
 };
 use rtnetlink::{
     MulticastGroup, new_multicast_connection,
@@ -48,12 +48,18 @@ struct Look {
 }
 
 impl Look {
-    const EVERYTHING: Self = Self { uplink: true, taps: true };
+    const EVERYTHING: Self = Self {
+        uplink: true,
+        taps: true,
+    };
 
     /// What one message asks for.
     fn at(message: &NetlinkMessage<RouteNetlinkMessage>, uplink: u32, adoption: &Adoption) -> Self {
         let nothing = Self::default();
-        let ways = Self { uplink: true, ..nothing };
+        let ways = Self {
+            uplink: true,
+            ..nothing
+        };
         let NetlinkPayload::InnerMessage(message) = &message.payload else {
             // `Overrun`: something was said that we have not heard. Anything else is no news, and costs a look.
             return Self::EVERYTHING;
@@ -67,7 +73,11 @@ impl Look {
             };
         }
         if let RouteNetlinkMessage::NewAddress(address) | RouteNetlinkMessage::DelAddress(address) = message {
-            return if address.header.index == uplink { ways } else { nothing };
+            return if address.header.index == uplink {
+                ways
+            } else {
+                nothing
+            };
         }
         let is_way = matches!(
             message,
@@ -85,9 +95,12 @@ fn is_adopted(link: &LinkMessage, adoption: &Adoption) -> bool {
         matches!(attribute, LinkAttribute::LinkInfo(info) if info.contains(&LinkInfo::Kind(InfoKind::Tun)))
     });
     let is_tap = is_tun && link.header.link_layer_type == LinkLayerType::Ether;
-    let mut names = link.attributes.iter().filter_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name),
-        _ => None,
+    let mut names = link.attributes.iter().filter_map(|attribute| {
+        if let LinkAttribute::IfName(name) = attribute {
+            Some(name)
+        } else {
+            None
+        }
     });
     names.any(|name| adoption.takes(name, is_tap))
 }
@@ -154,7 +167,11 @@ mod tests {
 
     fn look(message: RouteNetlinkMessage) -> Look {
         let payload = NetlinkPayload::InnerMessage(message);
-        Look::at(&NetlinkMessage::new(NetlinkHeader::default(), payload), UPLINK, &adoption())
+        Look::at(
+            &NetlinkMessage::new(NetlinkHeader::default(), payload),
+            UPLINK,
+            &adoption(),
+        )
     }
 
     fn link(index: u32, name: &str, kind: InfoKind, layer: LinkLayerType) -> LinkMessage {
@@ -170,8 +187,17 @@ mod tests {
 
     #[test]
     fn only_what_may_concern_us_is_looked_at() {
-        let (nothing, ways) = (Look::default(), Look { uplink: true, taps: false });
-        let taps = Look { uplink: false, taps: true };
+        let (nothing, ways) = (
+            Look::default(),
+            Look {
+                uplink: true,
+                taps: false,
+            },
+        );
+        let taps = Look {
+            uplink: false,
+            taps: true,
+        };
         let address = |index| {
             let mut address = AddressMessage::default();
             address.header.index = index;
@@ -179,11 +205,31 @@ mod tests {
         };
         let vnet = |layer| link(9, "vnet3", InfoKind::Tun, layer);
         for (what, message, wanted) in [
-            ("our address", RouteNetlinkMessage::NewAddress(address(UPLINK)), ways),
-            ("it is gone", RouteNetlinkMessage::DelAddress(address(UPLINK)), ways),
-            ("somebody's address", RouteNetlinkMessage::NewAddress(address(7)), nothing),
-            ("a route", RouteNetlinkMessage::NewRoute(RouteMessage::default()), ways),
-            ("a route less", RouteNetlinkMessage::DelRoute(RouteMessage::default()), ways),
+            (
+                "our address",
+                RouteNetlinkMessage::NewAddress(address(UPLINK)),
+                ways,
+            ),
+            (
+                "it is gone",
+                RouteNetlinkMessage::DelAddress(address(UPLINK)),
+                ways,
+            ),
+            (
+                "somebody's address",
+                RouteNetlinkMessage::NewAddress(address(7)),
+                nothing,
+            ),
+            (
+                "a route",
+                RouteNetlinkMessage::NewRoute(RouteMessage::default()),
+                ways,
+            ),
+            (
+                "a route less",
+                RouteNetlinkMessage::DelRoute(RouteMessage::default()),
+                ways,
+            ),
             (
                 "a neighbour, whom the kernel looks up itself",
                 RouteNetlinkMessage::NewNeighbour(NeighbourMessage::default()),
@@ -194,9 +240,21 @@ mod tests {
                 RouteNetlinkMessage::NewLink(link(UPLINK, "up0", InfoKind::Veth, LinkLayerType::Ether)),
                 ways,
             ),
-            ("a tap", RouteNetlinkMessage::NewLink(vnet(LinkLayerType::Ether)), taps),
-            ("a tun", RouteNetlinkMessage::NewLink(vnet(LinkLayerType::None)), nothing),
-            ("a tap less", RouteNetlinkMessage::DelLink(vnet(LinkLayerType::Ether)), nothing),
+            (
+                "a tap",
+                RouteNetlinkMessage::NewLink(vnet(LinkLayerType::Ether)),
+                taps,
+            ),
+            (
+                "a tun",
+                RouteNetlinkMessage::NewLink(vnet(LinkLayerType::None)),
+                nothing,
+            ),
+            (
+                "a tap less",
+                RouteNetlinkMessage::DelLink(vnet(LinkLayerType::Ether)),
+                nothing,
+            ),
             (
                 "a bridge with such a name",
                 RouteNetlinkMessage::NewLink(link(9, "vnet3", InfoKind::Bridge, LinkLayerType::Ether)),

@@ -65,7 +65,11 @@ pub async fn run(keeper: KeeperHandle, connected: watch::Receiver<bool>, stop: C
 /// One line for `systemctl status`.
 fn line(view: &View, connected: bool) -> String {
     let guarded = view.guests.values().filter(|guest| guest.state == "guarded");
-    let registry = if connected { "following the registry" } else { "the registry is away" };
+    let registry = if connected {
+        "following the registry"
+    } else {
+        "the registry is away"
+    };
     let revision = match view.applied {
         Some(revision) => format!("revision {revision} in force"),
         None => "no goal state in force yet".to_owned(),
@@ -86,7 +90,10 @@ mod tests {
     #[test]
     fn the_line_says_what_the_agent_waits_for() {
         let text = line(&View::default(), false);
-        assert!(text.contains("registry is away") && text.contains("no goal state"), "{text}");
+        assert!(
+            text.contains("registry is away") && text.contains("no goal state"),
+            "{text}"
+        );
         assert!(line(&View::default(), true).contains("following the registry"));
     }
 }

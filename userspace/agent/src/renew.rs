@@ -92,7 +92,10 @@ impl Renewer {
                     let wait = life.wait(self.now_unix_ms(), share);
                     (wait.min(LONGEST_SLEEP), wait.is_zero())
                 }
-                _ => (life.pause(failures).mul_f64(rand::rng().random_range(0.8..1.2)), true),
+                _ => (
+                    life.pause(failures).mul_f64(rand::rng().random_range(0.8..1.2)),
+                    true,
+                ),
             };
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -136,7 +139,10 @@ impl Renewer {
         self.renewed.notify_one();
         let life = Self::life(&self.own);
         self.standing.send_replace(Standing { life, why: None });
-        tracing::info!(ends_unix_ms = life.ends_unix_ms, "this host has a new certificate");
+        tracing::info!(
+            ends_unix_ms = life.ends_unix_ms,
+            "this host has a new certificate"
+        );
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 mod tasks;
 
 use crate::{
+    adopt::Adoption,
     clock::RegistryClock,
     config::Settings,
     datapath::{
@@ -18,11 +19,12 @@ use crate::{
     },
     enrol::{self, Enrolled, HostRecord},
     hold::{Hold, Sender},
-    keeper::{Doors, Errand, Keeper, KeeperHandle, Parts, limits},
+    keeper::{self, Doors, Errand, Keeper, KeeperHandle, Parts, limits},
     local,
     lock::Locks,
     metrics::Metrics,
     net::Net,
+    news::Wake,
     notify,
     port::OverlayPort,
     registry_link::RegistryLink,
@@ -118,6 +120,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     boot_id: Uuid,
     state_dir: PathBuf,
+    adoption: Adoption,
+    wake: Wake,
     stop: CancellationToken,
 }
 
@@ -147,12 +151,19 @@ impl Agent {
             held: loaded.held()?,
         };
         let hold = Arc::new(Hold::new(Released::open(&loaded)?, totals.clone()));
-        let sender = Sender::open(record.address, loaded.mark()).context("cannot open the sockets for first packets")?;
+        let sender = Sender::open(record.address, loaded.mark())
+            .context("cannot open the sockets for first packets")?;
         let doors = Doors {
             uplink: (uplink.name.clone(), uplink.index),
             overlay,
         };
         doors.open(&net, &mut loaded).await?;
+        let adoption = Adoption {
+            patterns: settings.taps.clone(),
+            uplink: uplink.name.clone(),
+        };
+        keeper::shut(&net, &mut loaded, &adoption).await?;
+        let wake = Wake::default();
 
         let clock = RegistryClock::default();
         let stop = CancellationToken::new();
@@ -163,6 +174,8 @@ impl Agent {
             loaded,
             doors,
             net: net.clone(),
+            adoption: adoption.clone(),
+            taps_news: wake.taps.clone(),
             totals: totals.clone(),
             clock: clock.clone(),
             receipts: given,
@@ -201,6 +214,8 @@ impl Agent {
             metrics: Arc::new(Metrics::new()?),
             boot_id: Uuid::new_v4(),
             state_dir: settings.state_dir.clone(),
+            adoption,
+            wake,
             stop,
         };
         Ok(Self {

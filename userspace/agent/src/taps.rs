@@ -8,9 +8,12 @@
 //! A tap belongs to the agent's own user: one without an owner could be opened by any process that may open
 //! `/dev/net/tun`, which on most systems is every process, and whoever holds a tap speaks as its guest.
 //!
-//! It refuses to touch an interface that it has not made.
+//! Taps made by other hands are used if the agent is told their names ([`crate::adopt`]). Those it neither makes
+//! nor deletes; it shuts them as soon as it sees them, and opens them for the VM whose tap has that name. It
+//! refuses to touch any other interface that it has not made.
 
 use crate::{
+    adopt::Adoption,
     goal::Guest,
     net::{Link, Net, NetError},
     tap_name::TapName,
@@ -74,10 +77,9 @@ pub enum TapError {
     Vanished { name: TapName },
 }
 
-/// Every tap that an agent made here.
-pub async fn own(net: &Net) -> Result<Vec<OwnTap>, NetError> {
-    let links = net.links().await?;
-    Ok(links.into_iter().filter_map(|link| own_tap(&link)).collect())
+/// Of these interfaces the taps that an agent made.
+pub fn own(links: &[Link]) -> impl Iterator<Item = OwnTap> {
+    links.iter().filter_map(own_tap)
 }
 
 fn own_tap(link: &Link) -> Option<OwnTap> {
@@ -91,23 +93,36 @@ fn own_tap(link: &Link) -> Option<OwnTap> {
     })
 }
 
-/// The guest's tap: the one that is there, or a new one, which is down.
-pub async fn ready(net: &Net, guest: &Guest) -> Result<ReadyTap, TapError> {
+/// Of these interfaces the taps made by other hands that this agent is to guard.
+pub fn adopted<'a>(links: &'a [Link], adoption: &'a Adoption) -> impl Iterator<Item = &'a Link> {
+    let others = links.iter().filter(|link| own_tap(link).is_none());
+    others.filter(|link| adoption.takes(&link.name, link.is_tap))
+}
+
+/// The guest's tap: the one that is there, or a new one, which is down. None if other hands are to make it and
+/// have not yet.
+pub async fn ready(net: &Net, guest: &Guest, adoption: &Adoption) -> Result<Option<ReadyTap>, TapError> {
     let name = &guest.tap;
     if let Some(link) = net.link_by_name(name.as_str()).await? {
         let ours = own_tap(&link).is_some_and(|tap| tap.vm == guest.id);
         return if ours {
-            Ok(ReadyTap::new(&link, None))
+            Ok(Some(ReadyTap::new(&link, None)))
+        } else if adopted(std::slice::from_ref(&link), adoption).next().is_some() {
+            disable_ipv6(name)?;
+            Ok(Some(ReadyTap::new(&link, None)))
         } else {
             Err(TapError::Foreign { name: name.clone() })
         };
+    }
+    if adoption.takes(name.as_str(), true) {
+        return Ok(None);
     }
     let vanished = || TapError::Vanished { name: name.clone() };
     let queue = create(name)?;
     let link = net.link_by_name(name.as_str()).await?.ok_or_else(vanished)?;
     disable_ipv6(name)?;
     net.set_alias(link.index, &format!("{ALIAS}{}", guest.id)).await?;
-    Ok(ReadyTap::new(&link, Some(queue)))
+    Ok(Some(ReadyTap::new(&link, Some(queue))))
 }
 
 /// Makes the tap last and brings it up. To be called when both programs hold it, and not before.

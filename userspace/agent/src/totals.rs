@@ -24,6 +24,8 @@ pub struct SlotCounts {
     /// By direction and reason, in the order of their numbers.
     dropped: Vec<u64>,
     passed: Vec<Count>,
+    /// Events and first packets that found their ring full.
+    lost: u64,
 }
 
 impl Default for SlotCounts {
@@ -31,6 +33,7 @@ impl Default for SlotCounts {
         Self {
             dropped: vec![0; Direction::ALL.len() * DROP_REASONS.len()],
             passed: vec![Count::default(); Direction::ALL.len()],
+            lost: 0,
         }
     }
 }
@@ -46,7 +49,13 @@ impl SlotCounts {
         Direction::ALL.into_iter().zip(self.passed.iter().copied())
     }
 
+    /// What the agent was not told, because it did not listen fast enough.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
     pub fn add(&mut self, other: &Self) {
+        self.lost = self.lost.wrapping_add(other.lost);
         for (sum, more) in self.dropped.iter_mut().zip(&other.dropped) {
             *sum = sum.wrapping_add(*more);
         }
@@ -81,6 +90,7 @@ impl Totals {
         let mut counts = SlotCounts {
             dropped: dropped.map(Option::unwrap_or_default).collect(),
             passed: passed.map(Option::unwrap_or_default).collect(),
+            lost: self.counters.lost(slot).unwrap_or_default(),
         };
         if let Some(late) = self.late().get(&slot) {
             counts.add(late);
@@ -91,7 +101,11 @@ impl Totals {
     /// A held packet of this slot was sent.
     pub fn sent_late(&self, slot: u32, bytes: u32) {
         let mut late = self.late();
-        let passed = late.entry(slot).or_default().passed.get_mut(Direction::FromTap as usize);
+        let passed = late
+            .entry(slot)
+            .or_default()
+            .passed
+            .get_mut(Direction::FromTap as usize);
         if let Some(count) = passed {
             count.packets = count.packets.wrapping_add(1);
             count.bytes = count.bytes.wrapping_add(u64::from(bytes));

@@ -8,6 +8,7 @@ use crate::{
     net::{Net, NetError},
 };
 use pairgate_abi::NextHop;
+use pairgate_packet::outer;
 use pairgate_token::address_from_bytes;
 use std::{
     collections::{HashMap, HashSet},
@@ -171,7 +172,11 @@ impl Uplink {
             ways.insert(host, way.ok());
         }
         unreached.clear();
-        unreached.extend(ways.iter().filter(|(_, way)| way.is_none()).map(|(host, _)| *host));
+        unreached.extend(
+            ways.iter()
+                .filter(|(_, way)| way.is_none())
+                .map(|(host, _)| *host),
+        );
         if ways.is_empty() {
             return Ok(());
         }
@@ -179,10 +184,14 @@ impl Uplink {
     }
 }
 
-/// What is left of an interface's MTU inside outer IP, UDP, VXLAN and the inner Ethernet header.
+/// What is left of an interface's MTU inside our headers.
 fn inner(mtu: u32, address: IpAddr) -> u16 {
-    let outer = if address.is_ipv4() { 20 } else { 40 };
-    u16::try_from(mtu.saturating_sub(outer + 8 + 8 + 14)).unwrap_or(u16::MAX)
+    let headers = match address {
+        IpAddr::V4(_) => outer::LENGTH_V4,
+        IpAddr::V6(_) => outer::LENGTH_V6,
+    };
+    // Less than a hundred.
+    u16::try_from(mtu.saturating_sub(headers as u32)).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

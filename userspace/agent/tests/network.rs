@@ -4,17 +4,28 @@
 
 use pairgate_abi::NextHop;
 use pairgate_agent::{
+    adopt::Adoption,
     goal::{Guest, OwnAddress},
     keeper::undrained,
     net::{Net, WayError},
+    news::{self, Wake},
     tap_name::TapName,
-    taps::{self, TapError},
+    taps::{self, OwnTap, TapError},
     uplink::{Uplink, UplinkError},
 };
 use pairgate_token::{SecretKey, address_from_bytes};
 use rtnetlink::{LinkUnspec, LinkVeth, RouteMessageBuilder};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough for news that should not come.
+const QUIET: Duration = Duration::from_millis(200);
 
 /// Runs a test in a new network namespace.
 fn in_a_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
@@ -28,6 +39,15 @@ fn in_a_namespace<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'sta
         runtime.unwrap().block_on(test());
     });
     thread.join().unwrap();
+}
+
+/// Nobody else makes taps here.
+fn nobody() -> Adoption {
+    Adoption::default()
+}
+
+async fn own_taps(net: &Net) -> Vec<OwnTap> {
+    taps::own(&net.links().await.unwrap()).collect()
 }
 
 fn guest(name: &str) -> Guest {
@@ -52,7 +72,7 @@ fn guest(name: &str) -> Guest {
 fn a_tap_is_down_and_passing_until_it_is_opened() {
     in_a_namespace(|| async {
         let (net, guest) = (Net::open().unwrap(), guest("web1"));
-        let tap = taps::ready(&net, &guest).await.unwrap();
+        let tap = taps::ready(&net, &guest, &nobody()).await.unwrap().unwrap();
         let link = net.link(tap.index).await.unwrap().unwrap();
         assert!(!link.is_up, "a tap must not be up before its programs hold it");
         assert_eq!(link.name, "tap-web1");
@@ -62,7 +82,7 @@ fn a_tap_is_down_and_passing_until_it_is_opened() {
             "1",
             "the host would give itself an address on the guest's wire"
         );
-        assert_eq!(taps::own(&net).await.unwrap().len(), 1);
+        assert_eq!(own_taps(&net).await.len(), 1);
         // The agent dies here.
         drop(tap);
         assert_eq!(net.link_by_name("tap-web1").await.unwrap(), None);
@@ -73,7 +93,7 @@ fn a_tap_is_down_and_passing_until_it_is_opened() {
 fn an_open_tap_outlives_the_agent_and_is_known_again() {
     in_a_namespace(|| async {
         let (net, guest) = (Net::open().unwrap(), guest("web1"));
-        let tap = taps::ready(&net, &guest).await.unwrap();
+        let tap = taps::ready(&net, &guest, &nobody()).await.unwrap().unwrap();
         let index = tap.index;
         taps::open(&net, &guest, tap).await.unwrap();
         let link = net.link(index).await.unwrap().unwrap();
@@ -83,14 +103,14 @@ fn an_open_tap_outlives_the_agent_and_is_known_again() {
             0,
             "nobody has it open, so it holds nothing"
         );
-        let again = taps::ready(&net, &guest).await.unwrap();
+        let again = taps::ready(&net, &guest, &nobody()).await.unwrap().unwrap();
         assert_eq!(again.index, index);
         taps::open(&net, &guest, again).await.unwrap();
-        let own = taps::own(&net).await.unwrap();
+        let own = own_taps(&net).await;
         assert_eq!(own.iter().map(|tap| tap.vm).collect::<Vec<_>>(), [guest.id]);
         taps::remove(&net, index).await.unwrap();
         taps::remove(&net, index).await.unwrap();
-        assert!(taps::own(&net).await.unwrap().is_empty());
+        assert!(own_taps(&net).await.is_empty());
     });
 }
 
@@ -100,15 +120,15 @@ fn an_interface_of_somebody_else_is_never_taken_over() {
         let (net, guest) = (Net::open().unwrap(), guest("web1"));
         veth("tap-web1", "other").await;
         assert!(matches!(
-            taps::ready(&net, &guest).await,
+            taps::ready(&net, &guest, &nobody()).await,
             Err(TapError::Foreign { .. })
         ));
         // Nor the tap of another VM.
         let (mut one, two) = (crate::guest("db1"), crate::guest("db2"));
-        let tap = taps::ready(&net, &two).await.unwrap();
+        let tap = taps::ready(&net, &two, &nobody()).await.unwrap().unwrap();
         one.tap.clone_from(&two.tap);
         assert!(matches!(
-            taps::ready(&net, &one).await,
+            taps::ready(&net, &one, &nobody()).await,
             Err(TapError::Foreign { .. })
         ));
         drop(tap);
@@ -201,6 +221,11 @@ fn an_uplink_without_the_certificates_address_is_refused() {
         assert!(error.to_string().contains("192.0.2.1"), "{error}");
         address(index, [192, 0, 2, 1], 24).await;
         assert_eq!(Uplink::find(&net, "up0", ours).await.unwrap().index, index);
+        let ours: IpAddr = "2001:db8:0:1::1".parse().unwrap();
+        assert!(Uplink::find(&net, "up0", ours).await.is_err());
+        let own = handle().address().add(index, ours, 64);
+        own.execute().await.unwrap();
+        assert_eq!(Uplink::find(&net, "up0", ours).await.unwrap().index, index);
     });
 }
 
@@ -225,4 +250,103 @@ async fn veth(name: &str, peer: &str) -> u32 {
 async fn address(index: u32, address: [u8; 4], prefix: u8) {
     let added = handle().address().add(index, address.into(), prefix);
     added.execute().await.unwrap();
+}
+
+#[test]
+fn the_kernels_news_wake_whoever_has_to_look_and_nobody_else() {
+    in_a_namespace(|| async {
+        let (net, handle) = (Net::open().unwrap(), handle());
+        let veth = LinkVeth::new("up0", "far").build();
+        handle.link().add(veth).execute().await.unwrap();
+        let uplink = net.link_by_name("up0").await.unwrap().unwrap().index;
+        let other = net.link_by_name("far").await.unwrap().unwrap().index;
+        let adoption = Adoption {
+            patterns: vec!["tap-*".parse().unwrap()],
+            uplink: "up0".to_owned(),
+        };
+        let (wake, stop) = (Wake::default(), CancellationToken::new());
+        let hearing = tokio::spawn(news::run(uplink, adoption.clone(), wake.clone(), stop.clone()));
+        let address = |index| {
+            handle
+                .address()
+                .add(index, IpAddr::V4([192, 0, 2, 1].into()), 24)
+                .execute()
+        };
+        // Until the socket is open nothing is heard; then the first change is.
+        timeout(PATIENCE, async {
+            loop {
+                let up = LinkUnspec::new_with_index(uplink).up().build();
+                handle.link().set(up).execute().await.unwrap();
+                let down = LinkUnspec::new_with_index(uplink).down().build();
+                handle.link().set(down).execute().await.unwrap();
+                if timeout(Duration::from_millis(50), wake.uplink.notified())
+                    .await
+                    .is_ok()
+                {
+                    return;
+                }
+            }
+        })
+        .await
+        .expect("nothing is heard");
+        while timeout(QUIET, wake.uplink.notified()).await.is_ok() {}
+
+        net.set_alias(other, "somebody's").await.unwrap();
+        assert!(
+            timeout(QUIET, wake.uplink.notified()).await.is_err(),
+            "another interface"
+        );
+        address(uplink).await.unwrap();
+        timeout(PATIENCE, wake.uplink.notified())
+            .await
+            .expect("our address");
+        assert!(
+            timeout(QUIET, wake.taps.notified()).await.is_err(),
+            "there is no tap"
+        );
+
+        // A tap of other hands is seen, and is the guest's; one that is not there is awaited and not made.
+        let guest = guest("lent");
+        assert!(taps::ready(&net, &guest, &adoption).await.unwrap().is_none());
+        assert!(net.link_by_name("tap-lent").await.unwrap().is_none());
+        let made = taps::ready(&net, &guest, &nobody()).await.unwrap().unwrap();
+        let index = made.index;
+        net.set_alias(index, "libvirt").await.unwrap();
+        timeout(PATIENCE, wake.taps.notified()).await.expect("a tap");
+        let links = net.links().await.unwrap();
+        assert_eq!(taps::own(&links).count(), 0);
+        let adopted: Vec<_> = taps::adopted(&links, &adoption).map(|link| link.index).collect();
+        assert_eq!(adopted, [index]);
+        assert_eq!(
+            taps::ready(&net, &guest, &adoption).await.unwrap().unwrap().index,
+            index
+        );
+        assert!(matches!(
+            taps::ready(&net, &guest, &nobody()).await,
+            Err(TapError::Foreign { .. })
+        ));
+        stop.cancel();
+        hearing.await.unwrap();
+    });
+}
+
+#[test]
+fn lists_that_are_asked_for_at_the_same_time_are_all_given() {
+    in_a_namespace(|| async {
+        let net = Net::open().unwrap();
+        let mut asked = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let net = net.clone();
+            asked.spawn(async move { (net.links().await, net.addresses(1).await) });
+        }
+        while let Some(answers) = asked.join_next().await {
+            let (links, addresses) = answers.unwrap();
+            assert_eq!(
+                links.unwrap().len(),
+                1,
+                "the kernel gives one list at a time on one socket"
+            );
+            addresses.unwrap();
+        }
+    });
 }

@@ -1,6 +1,7 @@
 //! What is measured on a way between two guests, one way or the other.
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use pairgate_lab::links;
 use pairgate_lab::netns::Netns;
 use pairgate_lab::plan::{GUEST_INTERFACE, GUESTS, PAIR};
@@ -40,9 +41,10 @@ impl Way {
 }
 
 /// One question about a way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Measure {
     Stream,
+    #[value(name = "iperf3")]
     StreamByIperf3,
     SmallPackets,
     AnswerMedian,

@@ -6,6 +6,7 @@ use pairgate_lab::guard::Lab;
 use pairgate_lab::plan::{GUEST_INTERFACE, GUESTS, Guest};
 use pairgate_lab::probe::{EchoServer, Sniffer, exchange, ping};
 use pairgate_lab::{netns::Netns, patience};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Echo requests of one measurement.
@@ -34,33 +35,38 @@ pub(super) fn open(from: &Netns, to: &Guest) -> Result<()> {
 pub(super) fn allowed(lab: &Lab) -> Result<Vec<Line>> {
     let (web, db) = (guest("web1")?, guest("db1")?);
     let (web_netns, db_netns) = (lab.netns(web.name), lab.netns(db.name));
-    open(&web_netns, &db)?;
-    let echoes = web_netns.run(|| ping(db.address, ECHOES, 56, Duration::from_secs(1)))??;
-    let fastest = echoes.fastest.unwrap_or_default().as_micros();
-    println!(
-        "   web1 pings db1: {} of {} answered, fastest in {fastest} µs",
-        echoes.received, echoes.sent
-    );
-    let answered = Line::new(
-        "web1 on h1 pings db1 on h2",
-        echoes.all(),
-        f64::from(echoes.received),
-        &format!("of {ECHOES} answered"),
-    );
-    let there = tcp(&web_netns, &db_netns, &db)?;
-    let back = tcp(&db_netns, &web_netns, &web)?;
-    println!("   TCP: {there} bytes opened by web1 and {back} by db1 came back as they went");
-    let all = there == BYTES && back == BYTES;
-    let name = "TCP carries data both ways, opened by either";
-    Ok(vec![
-        answered,
-        Line::new(name, all, number((there + back) as u64), "bytes, each compared"),
-    ])
+    let mut lines = Vec::new();
+    // The first packet opens the pair, and waits for it in the agent's hands.
+    for ((to, _), name) in db.addresses().into_iter().zip([
+        "web1 on h1 pings db1 on h2, the first echo included",
+        "the same over IPv6",
+    ]) {
+        let echoes = web_netns.run(|| ping(to, ECHOES, 56, Duration::from_secs(1)))??;
+        let fastest = echoes.fastest.unwrap_or_default().as_micros();
+        println!(
+            "   web1 pings db1 at {to}: {} of {} answered, fastest in {fastest} µs",
+            echoes.received, echoes.sent
+        );
+        let unit = format!("of {ECHOES} answered");
+        lines.push(Line::new(name, echoes.all(), f64::from(echoes.received), &unit));
+    }
+    let mut carried = 0;
+    for (family, (web_at, db_at)) in web.addresses().into_iter().zip(db.addresses()).enumerate() {
+        let there = tcp(&web_netns, &db_netns, db_at.0)?;
+        let back = tcp(&db_netns, &web_netns, web_at.0)?;
+        let family = ["IPv4", "IPv6"].get(family).unwrap_or(&"?");
+        println!("   TCP over {family}: {there} bytes opened by web1 and {back} by db1 came back as they went");
+        carried += there + back;
+    }
+    let name = "TCP carries data both ways, opened by either, in both families";
+    let unit = "bytes, each compared";
+    lines.push(Line::new(name, carried == 4 * BYTES, number(carried as u64), unit));
+    Ok(lines)
 }
 
 /// How many bytes came back from an echo server at the other guest as they went.
-fn tcp(from: &Netns, to: &Netns, server: &Guest) -> Result<usize> {
-    let echo = to.run(|| EchoServer::start(server.address.into()))??;
+fn tcp(from: &Netns, to: &Netns, server: IpAddr) -> Result<usize> {
+    let echo = to.run(|| EchoServer::start(server))??;
     from.run(|| exchange(echo.address(), BYTES, PATIENCE))?
         .context("the TCP connection broke")
 }

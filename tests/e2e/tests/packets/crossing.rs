@@ -3,13 +3,17 @@
 use crate::{
     device::{Tap, Vnet},
     frames::{ETHERNET, IP, underlay, with},
-    world::{Counts, FOREVER, enter_own_namespaces, load_host},
+    world::{Counts, FOREVER, carries, enter_own_namespaces, load_host, tap_entry},
 };
 use etherparse::PacketBuilder;
 use nix::sched::{CloneFlags, setns, unshare};
-use pairgate_abi::{GATEWAY_MAC, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
-use pairgate_agent::datapath::{Loaded, Pod};
-use pairgate_packet::pair::wide;
+use pairgate_abi::{CARRIES_ALL, GATEWAY_MAC, Handle, InEntry, NextHop, OutEntry, OutKey};
+use pairgate_agent::{
+    datapath::{Loaded, Pod},
+    net::Net,
+    port,
+};
+use pairgate_packet::address::wide;
 use rtnetlink::{LinkVeth, packet_route::link::LinkAttribute};
 use std::{
     fs::File,
@@ -25,15 +29,15 @@ const SLOT: u32 = 7;
 const QUEUES: u32 = 4;
 
 /// Everything about one of the two hosts.
-struct Host {
+pub(crate) struct Host {
     namespace: File,
-    loaded: Loaded,
-    tap: Tap,
+    pub(crate) loaded: Loaded,
+    pub(crate) tap: Tap,
     tap_index: u32,
-    link: &'static str,
-    address: [u8; 4],
-    guest: [u8; 4],
-    mac: [u8; 6],
+    pub(crate) link: &'static str,
+    pub(crate) address: [u8; 4],
+    pub(crate) guest: [u8; 4],
+    pub(crate) mac: [u8; 6],
 }
 
 fn namespace() -> File {
@@ -41,7 +45,7 @@ fn namespace() -> File {
 }
 
 impl Host {
-    fn inside<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
+    pub(crate) fn inside<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
         setns(&self.namespace, CloneFlags::CLONE_NEWNET).expect("setns");
         act(self)
     }
@@ -51,17 +55,14 @@ impl Host {
         let (address, guest) = ([192, 0, 2, number], [10, 77, 0, number]);
         configure(link, address);
         let tap = Tap::new("guest");
-        let mut loaded = load_host(&format!("/sys/fs/bpf/h{number}"), 1, address);
+        let device = overlay();
+        let mut loaded = load_host(&format!("/sys/fs/bpf/h{number}"), (1, device), address.into());
+        loaded.attach_vxlan(port::DEVICE).unwrap();
+        open(device);
         let (tap_index, mac) = (loaded.attach_tap("guest").unwrap(), [2, 0, 0, 0, 0, number]);
         loaded.attach_uplink(link).unwrap();
         tap.up();
-        let entry = TapEntry {
-            mac,
-            ipv4_prefix: 24,
-            reserved: 0,
-            ipv4: guest,
-            slot: SLOT,
-        };
+        let entry = tap_entry(mac, SLOT, &[(wide(guest), 120)]);
         loaded.taps().unwrap().insert(tap_index, Pod(entry), 0).unwrap();
         loaded.lease().unwrap().set(0, FOREVER, 0).unwrap();
         Self {
@@ -77,7 +78,7 @@ impl Host {
     }
 
     /// Lets this host's guest send to the other's under a handle.
-    fn pair_with(&self, other: &Self, handle: Handle) {
+    pub(crate) fn pair_with(&self, other: &Self, handle: Handle) {
         let out = OutEntry {
             deadline_ns: FOREVER,
             used_ns: 0,
@@ -89,7 +90,11 @@ impl Host {
             mtu: 1400,
             src_generation: 1,
             dst_generation: 1,
-            reserved: 0,
+            local_tap: 0,
+            local_slot: 0,
+            local_mac: [0; 6],
+            reserved: [0; 2],
+            carries: carries(CARRIES_ALL, &[]),
             src_vm: [1; 16],
             dst_vm: [2; 16],
         };
@@ -103,21 +108,19 @@ impl Host {
             dst_addr: wide(other.guest),
             tap: other.tap_index,
             mac: other.mac,
-            reserved: [0; 2],
+            reserved: [0; 6],
             slot: SLOT,
             src_generation: 1,
             dst_generation: 1,
+            carries: carries(CARRIES_ALL, &[]),
             src_vm: [1; 16],
             dst_vm: [2; 16],
         };
-        let key = OutKey {
-            tap: self.tap_index,
-            destination: wide(other.guest),
-        };
+        let key = self.key_to(other);
         let interface = self.inside(|host| nix::net::if_::if_nametoindex(host.link).unwrap());
         let next_hop = NextHop {
             interface,
-            neighbour: other.address,
+            neighbour: wide(other.address),
         };
         other
             .loaded
@@ -137,7 +140,15 @@ impl Host {
             .unwrap();
     }
 
-    fn counts(&self) -> Counts {
+    fn key_to(&self, other: &Self) -> OutKey {
+        OutKey {
+            source: wide(self.guest),
+            destination: wide(other.guest),
+            tap: self.tap_index,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
         Counts::read(&self.loaded.drops().unwrap(), &self.loaded.passed().unwrap())
     }
 
@@ -145,12 +156,12 @@ impl Host {
         self.tap.send(Vnet::default(), frame).unwrap();
     }
 
-    fn guest_gets(&self, patience: Duration) -> Option<Vec<u8>> {
+    pub(crate) fn guest_gets(&self, patience: Duration) -> Option<Vec<u8>> {
         self.tap.receive(patience, |_| true).map(|(_, frame)| frame)
     }
 
     /// A ping from this host's guest.
-    fn ping(&self, to: [u8; 4], payload: usize) -> Vec<u8> {
+    pub(crate) fn ping(&self, to: [u8; 4], payload: usize) -> Vec<u8> {
         let mut frame = Vec::new();
         PacketBuilder::ethernet2(self.mac, GATEWAY_MAC)
             .ipv4(self.guest, to, 64)
@@ -170,6 +181,24 @@ fn wire(there: &File) {
             .build();
         links.link().add(pair).execute().await
     });
+}
+
+/// The host's VXLAN device, as the agent makes it.
+fn overlay() -> u32 {
+    with_net(async |net| port::OverlayPort::ready(&net, 4789).await.unwrap().index())
+}
+
+/// Brings it up, now that its program holds it.
+fn open(device: u32) {
+    with_net(async |net| net.set_up(device).await.unwrap());
+}
+
+fn with_net<T>(act: impl AsyncFnOnce(Net) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { act(Net::open().unwrap()).await })
 }
 
 /// Brings a link up with an address.
@@ -201,7 +230,7 @@ fn with_netlink(act: impl AsyncFnOnce(rtnetlink::Handle) -> Result<(), rtnetlink
     });
 }
 
-fn two_hosts() -> (Host, Host) {
+pub(crate) fn two_hosts() -> (Host, Host) {
     enter_own_namespaces();
     let first = namespace();
     unshare(CloneFlags::CLONE_NEWNET).unwrap();
@@ -255,8 +284,8 @@ fn packets_of_a_pair_cross_and_nothing_else_does() {
     one.guest_sends(&with(one.ping(two.guest, 0), 6, &two.mac));
     one.guest_sends(&with(one.ping(two.guest, 0), ETHERNET + 12, &[10, 77, 0, 3]));
     one.guest_sends(&one.ping(two.guest, 1373));
-    let died =
-        ["no_pair", "spoofed_address", "spoofed_mac", "too_big"].map(|word| (SLOT, "from_tap", word, 1));
+    // The one without a pair waits for the agent, which is not there.
+    let died = ["spoofed_address", "spoofed_mac", "too_big"].map(|word| (SLOT, "from_tap", word, 1));
     assert_eq!(one.counts().since(&before.0), died);
     assert_eq!(
         two.counts().since(&before.1),
@@ -267,10 +296,7 @@ fn packets_of_a_pair_cross_and_nothing_else_does() {
     one.loaded
         .pairs_out()
         .unwrap()
-        .remove(&Pod(OutKey {
-            tap: one.tap_index,
-            destination: wide(two.guest),
-        }))
+        .remove(&Pod(one.key_to(&two)))
         .unwrap();
     one.guest_sends(&one.ping(two.guest, 0));
     assert_eq!(two.guest_gets(SILENCE), None, "a removed pair still carries");
@@ -303,6 +329,8 @@ fn the_flow_chooses_the_uplinks_queue_and_not_the_guests_tap() {
 #[test]
 fn the_hosts_own_traffic_is_not_touched_not_even_on_our_port() {
     let (one, two) = two_hosts();
+    // The device holds the port, so that nobody else can take it; without it somebody does.
+    two.inside(|_| with_net(async |net| port::remove(&net).await.unwrap()));
     for port in [5000, 4789] {
         let listener = two.inside(|host| UdpSocket::bind((Ipv4Addr::from(host.address), port)).unwrap());
         listener.set_read_timeout(Some(PATIENCE)).unwrap();

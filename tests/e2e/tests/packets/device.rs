@@ -16,7 +16,11 @@ use std::{
 pub(crate) const VNET: usize = 10;
 pub(crate) const NEEDS_CHECKSUM: u8 = 1;
 pub(crate) const GSO_TCPV4: u8 = 1;
+pub(crate) const GSO_UFO: u8 = 3;
+pub(crate) const GSO_TCPV6: u8 = 4;
 pub(crate) const GSO_UDP_L4: u8 = 5;
+/// With another type: TCP's congestion bit is set in the first segment only.
+pub(crate) const GSO_ECN: u8 = 0x80;
 
 /// A virtio-net header, with whatever a guest likes to claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,15 @@
 //! Frames as honest machines send them, built by a library that knows nothing of our programs, and what our
 //! programs must make of them.
 use crate::world::{
-    GATEWAY, GUEST, GUEST_MAC, HOST, NEIGHBOUR_MAC, PEER, PEER_HOST, PORT, in_handle, out_handle,
+    GATEWAY, GRANTED_PEER, GUEST, GUEST_MAC, GUEST6, NEIGHBOUR_MAC, PEER, PEER6, PORT, World, in_handle,
+    out_handle, six,
 };
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header,
-    PacketBuilder, UdpHeader,
+    Ipv6Header, PacketBuilder, UdpHeader,
 };
 use pairgate_abi::Handle;
+use pairgate_packet::address::{narrow, wide};
 
 pub(crate) const ETHERNET: usize = 14;
 pub(crate) const IP: usize = ETHERNET + 20;
@@ -104,7 +106,7 @@ pub(crate) fn arp_answer(target: [u8; 4]) -> Vec<u8> {
     frame
 }
 
-/// A packet on the underlay under a handle, from `port` of one host to another.
+/// A packet on an IPv4 underlay under a handle, from `port` of one host to another.
 pub(crate) fn underlay(
     macs: ([u8; 6], [u8; 6]),
     hosts: ([u8; 4], [u8; 4]),
@@ -112,20 +114,45 @@ pub(crate) fn underlay(
     handle: Handle,
     inner: &[u8],
 ) -> Vec<u8> {
+    underlay_of(macs, (wide(hosts.0), wide(hosts.1)), port, handle, inner)
+}
+
+/// The same between hosts of either family.
+pub(crate) fn underlay_of(
+    macs: ([u8; 6], [u8; 6]),
+    hosts: ([u8; 16], [u8; 16]),
+    port: u16,
+    handle: Handle,
+    inner: &[u8],
+) -> Vec<u8> {
     let payload = 8 + inner.len();
-    let mut ip = Ipv4Header::new(payload as u16 + 8, 64, IpNumber::UDP, hosts.0, hosts.1).unwrap();
-    ip.dont_fragment = true;
-    ip.identification = 0;
-    ip.fragment_offset = IpFragOffset::ZERO;
-    ip.header_checksum = ip.calc_header_checksum();
     let udp = UdpHeader {
         source_port: port,
         destination_port: PORT,
         length: payload as u16 + 8,
         checksum: 0,
     };
-    let mut frame = ethernet(macs.0, macs.1, EtherType::IPV4);
-    ip.write(&mut frame).unwrap();
+    let mut frame;
+    if let (Some(source), Some(destination)) = (narrow(&hosts.0), narrow(&hosts.1)) {
+        frame = ethernet(macs.0, macs.1, EtherType::IPV4);
+        let mut ip = Ipv4Header::new(udp.length, 64, IpNumber::UDP, source, destination).unwrap();
+        ip.dont_fragment = true;
+        ip.identification = 0;
+        ip.fragment_offset = IpFragOffset::ZERO;
+        ip.header_checksum = ip.calc_header_checksum();
+        ip.write(&mut frame).unwrap();
+    } else {
+        frame = ethernet(macs.0, macs.1, EtherType::IPV6);
+        let ip = Ipv6Header {
+            payload_length: udp.length,
+            next_header: IpNumber::UDP,
+            hop_limit: 64,
+            source: hosts.0,
+            destination: hosts.1,
+            ..Ipv6Header::default()
+        };
+        ip.write(&mut frame).unwrap();
+    }
     udp.write(&mut frame).unwrap();
     let (group, vni) = (handle.group(), handle.vni());
     frame.extend([0x88, 0, group[0], group[1], vni[0], vni[1], vni[2], 0]);
@@ -134,17 +161,14 @@ pub(crate) fn underlay(
 }
 
 /// What `from_tap` must make of the guest's `frame`, with the flow port that it chose.
-pub(crate) fn wrapped(frame: &[u8], port: u16) -> Vec<u8> {
-    let mut inner = ethernet(GATEWAY, GATEWAY, EtherType::IPV4);
+pub(crate) fn wrapped(world: &World, frame: &[u8], port: u16) -> Vec<u8> {
+    let mut inner = ethernet(GATEWAY, GATEWAY, EtherType(u16::from_be_bytes([frame[12], frame[13]])));
     inner.extend(&frame[ETHERNET..]);
-    // The outer Ethernet header is written later, with the neighbour's address; until then it is the guest's.
-    underlay(
-        (GUEST_MAC, GATEWAY),
-        (HOST, PEER_HOST),
-        port,
-        out_handle(),
-        &inner,
-    )
+    // The outer Ethernet header is written later, with the neighbour's address; until then it is the guest's, with
+    // the ethertype of its packet.
+    let (here, there) = world.hosts();
+    let wrapped = underlay_of((GUEST_MAC, GATEWAY), (here, there), port, out_handle(), &inner);
+    with(wrapped, 12, &frame[12..14])
 }
 
 /// A datagram from the peer to the guest, with an Ethernet header that has no authority.
@@ -159,21 +183,120 @@ pub(crate) fn inner_udp() -> Vec<u8> {
 }
 
 /// The peer host's frame that carries `inner`, as it arrives on the uplink.
-pub(crate) fn arriving(uplink: [u8; 6], inner: &[u8]) -> Vec<u8> {
-    underlay(
-        (NEIGHBOUR_MAC, uplink),
-        (PEER_HOST, HOST),
-        50_000,
-        in_handle(),
-        inner,
-    )
+pub(crate) fn arriving(world: &World, inner: &[u8]) -> Vec<u8> {
+    arriving_under(world, in_handle(), inner)
+}
+
+/// The same under another handle.
+pub(crate) fn arriving_under(world: &World, handle: Handle, inner: &[u8]) -> Vec<u8> {
+    let (here, there) = world.hosts();
+    underlay_of((NEIGHBOUR_MAC, world.uplink.mac()), (there, here), 50_000, handle, inner)
 }
 
 /// What the guest must get of `inner`.
 pub(crate) fn delivered(inner: &[u8]) -> Vec<u8> {
-    let mut frame = ethernet(GATEWAY, GUEST_MAC, EtherType::IPV4);
+    let mut frame = ethernet(GATEWAY, GUEST_MAC, EtherType(u16::from_be_bytes([inner[12], inner[13]])));
     frame.extend(&inner[ETHERNET..]);
     frame
+}
+
+/// The guest's own frame, turned round: the addresses have changed places.
+pub(crate) fn turned(frame: Vec<u8>) -> Vec<u8> {
+    if frame[12..14] == [8, 0] {
+        let (source, destination) = (frame[26..30].to_vec(), frame[30..34].to_vec());
+        with(with(frame, 26, &destination), 30, &source)
+    } else {
+        let (source, destination) = (frame[22..38].to_vec(), frame[38..54].to_vec());
+        with(with(frame, 22, &destination), 38, &source)
+    }
+}
+
+/// The same, from the peer that has some ports only, to one of them.
+pub(crate) fn from_granted(frame: Vec<u8>) -> Vec<u8> {
+    with(with(turned(frame), 26, &GRANTED_PEER), IP + 2, &443_u16.to_be_bytes())
+}
+
+/// A datagram from the guest to a peer, over IPv6.
+pub(crate) fn udp6_to(peer: [u8; 16], ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(GUEST_MAC, GATEWAY)
+        .ipv6(GUEST6, peer, 64)
+        .udp(ports.0, ports.1)
+        .write(&mut frame, payload)
+        .unwrap();
+    frame
+}
+
+pub(crate) fn udp6() -> Vec<u8> {
+    udp6_to(PEER6, (40_000, 53), b"hello peer")
+}
+
+pub(crate) fn tcp6() -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(GUEST_MAC, GATEWAY)
+        .ipv6(GUEST6, PEER6, 64)
+        .tcp(40_000, 80, 7, 1000)
+        .syn()
+        .write(&mut frame, &[])
+        .unwrap();
+    frame
+}
+
+pub(crate) fn ping6() -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(GUEST_MAC, GATEWAY)
+        .ipv6(GUEST6, PEER6, 64)
+        .icmpv6_echo_request(1, 1)
+        .write(&mut frame, &[0x55; 24])
+        .unwrap();
+    frame
+}
+
+/// A packet of any protocol from the guest to its peer, over IPv6.
+pub(crate) fn protocol6(number: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = ethernet(GUEST_MAC, GATEWAY, EtherType::IPV6);
+    let header = Ipv6Header {
+        payload_length: payload.len() as u16,
+        next_header: IpNumber(number),
+        hop_limit: 64,
+        source: GUEST6,
+        destination: PEER6,
+        ..Ipv6Header::default()
+    };
+    header.write(&mut frame).unwrap();
+    frame.extend(payload);
+    frame
+}
+
+/// A message of neighbour discovery from the guest.
+pub(crate) fn discovery(mac: [u8; 6], addresses: ([u8; 16], [u8; 16]), kind: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(GUEST_MAC, mac)
+        .ipv6(addresses.0, addresses.1, 255)
+        .icmpv6_raw(kind, 0, body[..4].try_into().unwrap())
+        .write(&mut frame, &body[4..])
+        .unwrap();
+    frame
+}
+
+/// The guest's question for an IPv6 address, as its kernel asks: to the address's group, with its own MAC address.
+pub(crate) fn solicitation(target: [u8; 16]) -> Vec<u8> {
+    let [.., x, y, z] = target;
+    let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z];
+    let body = [&[0; 4], &target[..], &[1, 1], &GUEST_MAC].concat();
+    discovery([0x33, 0x33, 0xff, x, y, z], (GUEST6, group), 135, &body)
+}
+
+/// The gateway's answer, as the guest must see it.
+pub(crate) fn advertisement(to: [u8; 16], target: [u8; 16]) -> Vec<u8> {
+    let body = [&[0x60, 0, 0, 0], &target[..], &[2, 1], &GATEWAY].concat();
+    let frame = discovery(GUEST_MAC, (target, to), 136, &body);
+    with(frame, 6, &GATEWAY)
+}
+
+/// An address of the guests' IPv6 network.
+pub(crate) fn near(last: u8) -> [u8; 16] {
+    six([0, 0, 0, last])
 }
 
 /// Changes bytes of a frame.

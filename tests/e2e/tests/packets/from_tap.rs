@@ -10,7 +10,7 @@ use crate::{
 use etherparse::{ArpOperation, EtherType};
 use pairgate_abi::{EVENT_EXPIRED, EVENT_MISS, Event, limits};
 use pairgate_agent::datapath::Program;
-use pairgate_packet::pair::wide;
+use pairgate_packet::address::wide;
 use zerocopy::FromBytes;
 
 const STRANGER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x66];
@@ -18,6 +18,11 @@ const STRANGER: [u8; 4] = [10, 77, 0, 66];
 
 fn dies(what: &'static str, frame: Vec<u8>, reason: &'static str) -> (&'static str, Vec<u8>, Expect) {
     (what, frame, Expect::Drop(SLOT, reason))
+}
+
+fn waits(what: &'static str, frame: Vec<u8>) -> (&'static str, Vec<u8>, Expect) {
+    let length = frame.len();
+    (what, frame, Expect::Held(length))
 }
 
 #[rustfmt::skip] // one packet, one line
@@ -30,8 +35,8 @@ fn ethernet_lines() -> Vec<(&'static str, Vec<u8>, Expect)> {
         dies("a unicast MAC that is not the gateway's", with(udp(), 0, &STRANGER_MAC), "bad_header"),
         dies("a broadcast datagram", with(udp(), 0, &[0xff; 6]), "multicast"),
         dies("a multicast datagram", with(udp(), 0, &[1, 0, 0x5e, 0, 0, 0xfb]), "multicast"),
-        dies("IPv6", ipv6(), "ethertype"),
-        dies("IPv6 to a group", with(ipv6(), 0, &[0x33, 0x33, 0, 0, 0, 1]), "ethertype"),
+        dies("IPv4 that says it is IPv6", ipv6(), "bad_header"),
+        dies("the same to a group", with(ipv6(), 0, &[0x33, 0x33, 0, 0, 0, 1]), "multicast"),
         dies("a length instead of a type", with_type([0x00, 0x20]), "ethertype"),
         dies("MPLS", with_type([0x88, 0x47]), "ethertype"),
         dies("LLDP", with(with_type([0x88, 0xcc]), 0, &[1, 0x80, 0xc2, 0, 0, 0x0e]), "ethertype"),
@@ -71,9 +76,12 @@ fn ipv4_lines() -> Vec<(&'static str, Vec<u8>, Expect)> {
         dies("loopback", to([127, 0, 0, 1]), "bad_header"),
         dies("a class E address", to([240, 0, 0, 1]), "bad_header"),
         dies("an address of network 0", to([0, 0, 0, 9]), "bad_header"),
-        dies("no pair", to([10, 77, 0, 99]), "no_pair"),
-        dies("no pair and outside of its network", to([198, 51, 100, 1]), "no_pair"),
-        dies("a pair that has ended", to(EXPIRED_PEER), "expired"),
+        waits("no pair", to([10, 77, 0, 99])),
+        waits("no pair and outside of its network", to([198, 51, 100, 1])),
+        waits("a pair that has ended", to(EXPIRED_PEER)),
+        waits("no pair, and as large as can be held", udp_to([10, 77, 0, 99], &[7; 2020])),
+        dies("no pair, and larger", udp_to([10, 77, 0, 99], &[7; 2021]), "no_pair"),
+        dies("a pair that has ended, and larger", udp_to(EXPIRED_PEER, &[7; 2021]), "expired"),
         dies("a pair to which no way is known", to(LOST_PEER), "next_hop"),
         dies("one byte more than the pair carries", udp_to(PEER, &vec![0; MTU as usize - 27]), "too_big"),
     ]
@@ -190,7 +198,8 @@ fn a_packet_of_a_pair_leaves_wrapped_and_otherwise_unchanged() {
             port >= 49_152,
             "{what}: the flow's port {port} is not a dynamic one"
         );
-        let expect = || Expect::Out(wrapped(&frame, port));
+        let out = wrapped(&world, &frame, port);
+        let expect = || Expect::Out(out.clone());
         let baggage = Baggage::default();
         Case {
             what,
@@ -301,14 +310,11 @@ fn a_miss_and_an_ended_pair_tell_the_agent_within_the_taps_budget() {
     let interface = world.guest.index();
     let mut events = world.loaded.events().unwrap();
     let stranger = [10, 77, 0, 99];
+    // Too large to be held: only the agent is told.
+    let large = |peer| udp_to(peer, &[7; 2021]);
     for (peer, kind) in [(stranger, EVENT_MISS), (EXPIRED_PEER, EVENT_EXPIRED)] {
         world.reset_budget();
-        world.run(
-            Program::FromTap,
-            interface,
-            &udp_to(peer, b"x"),
-            Baggage::default(),
-        );
+        world.run(Program::FromTap, interface, &large(peer), Baggage::default());
         let event = Event::read_from_bytes(&events.next().expect("no event was raised")).unwrap();
         let expected = Event {
             kind,
@@ -331,19 +337,14 @@ fn a_miss_and_an_ended_pair_tell_the_agent_within_the_taps_budget() {
     ] {
         world.run(Program::FromTap, interface, &padded(frame, 1), Baggage::default());
         assert!(
-            events.next().is_none(),
+            events.next().is_none() && world.next_held().is_none(),
             "a packet for which the registry cannot help woke the agent"
         );
     }
     world.reset_budget();
     let flood = limits::EVENT_BURST * 20;
     for _ in 0..flood {
-        world.run(
-            Program::FromTap,
-            interface,
-            &udp_to(stranger, b"x"),
-            Baggage::default(),
-        );
+        world.run(Program::FromTap, interface, &large(stranger), Baggage::default());
     }
     let raised = std::iter::from_fn(|| events.next().map(drop)).count() as u64;
     assert!(

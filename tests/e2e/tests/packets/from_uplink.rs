@@ -1,12 +1,12 @@
 //! What arrives on the uplink, line by line.
 use crate::{
     frames::{
-        ETHERNET, INNER, INNER_IP, arriving, cut, delivered, inner_udp, padded, protocol, tcp, udp, underlay,
-        with,
+        ETHERNET, INNER, INNER_IP, arriving, cut, delivered, inner_udp, padded, protocol, tcp, turned,
+        udp, underlay, with,
     },
     run::{Baggage, Case, Expect},
     world::{
-        GUEST, HOST, NEIGHBOUR_MAC, PEER, PEER_HOST, SLOT, World, expired_handle, in_handle, moved_handle,
+        HOST, NEIGHBOUR_MAC, PEER_HOST, SLOT, World, expired_handle, in_handle, moved_handle,
         out_handle,
     },
 };
@@ -17,19 +17,14 @@ type Line = (&'static str, Vec<u8>, Expect);
 const UDP: usize = 34;
 const VXLAN: usize = 42;
 
-fn good(uplink: [u8; 6]) -> Vec<u8> {
-    arriving(uplink, &inner_udp())
-}
-
-/// The guest's own frame, turned round: addresses swapped.
-fn turned(frame: Vec<u8>) -> Vec<u8> {
-    with(with(frame, ETHERNET + 12, &PEER), ETHERNET + 16, &GUEST)
+fn good(world: &World) -> Vec<u8> {
+    arriving(world, &inner_udp())
 }
 
 /// Not ours by the definition: each differs from a good frame in one thing.
 #[rustfmt::skip] // one packet, one line
-fn foreign(uplink: [u8; 6]) -> Vec<Line> {
-    let good = || good(uplink);
+fn foreign(world: &World) -> Vec<Line> {
+    let (good, uplink) = (|| good(world), world.uplink.mac());
     let host = |what, frame| (what, frame, Expect::Untouched);
     vec![
         host("a frame for another machine", with(good(), 0, &[0x02, 9, 9, 9, 9, 9])),
@@ -66,14 +61,14 @@ fn foreign(uplink: [u8; 6]) -> Vec<Line> {
 
 /// Ours, and not as the handle's pair is.
 #[rustfmt::skip] // one packet, one line
-fn refused(uplink: [u8; 6]) -> Vec<Line> {
-    let good = || good(uplink);
+fn refused(world: &World) -> Vec<Line> {
+    let (good, uplink) = (|| good(world), world.uplink.mac());
     let stranger = |what, frame, reason| (what, frame, Expect::Drop(0, reason));
     let dies = |what, frame, reason| (what, frame, Expect::Drop(SLOT, reason));
     let macs = (NEIGHBOUR_MAC, uplink);
     let under = |handle, inner: &[u8]| underlay(macs, (PEER_HOST, HOST), 50_000, handle, inner);
     let inner = |at: usize, bytes: &[u8]| with(good(), INNER_IP + at, bytes);
-    let carrying = |payload: &[u8]| arriving(uplink, payload);
+    let carrying = |payload: &[u8]| arriving(world, payload);
     let stray = || padded(turned(protocol(200, &[3; 20])), 5);
     vec![
         stranger("an outer checksum", with(good(), UDP + 6, &[1, 2]), "outer"),
@@ -113,8 +108,8 @@ fn refused(uplink: [u8; 6]) -> Vec<Line> {
 #[test]
 fn what_is_not_ours_goes_to_the_host_untouched() {
     let mut world = World::new();
-    let (interface, uplink) = (world.uplink.index(), world.uplink.mac());
-    for (what, frame, expect) in foreign(uplink) {
+    let interface = world.uplink.index();
+    for (what, frame, expect) in foreign(&world) {
         let baggage = Baggage {
             mark: 5,
             ..Baggage::default()
@@ -133,8 +128,8 @@ fn what_is_not_ours_goes_to_the_host_untouched() {
 #[test]
 fn what_is_ours_and_wrong_dies_of_its_own_reason() {
     let mut world = World::new();
-    let (interface, uplink) = (world.uplink.index(), world.uplink.mac());
-    for (what, frame, expect) in refused(uplink) {
+    let interface = world.uplink.index();
+    for (what, frame, expect) in refused(&world) {
         let baggage = Baggage::default();
         Case {
             what,
@@ -151,11 +146,11 @@ fn what_is_ours_and_wrong_dies_of_its_own_reason() {
             gso_segments,
             ..Baggage::default()
         };
-        let expect = Expect::Drop(0, "offload");
+        let expect = Expect::Drop(SLOT, "offload");
         Case {
-            what: "GSO",
+            what: "GSO on a host without a VXLAN device",
             interface,
-            frame: good(uplink),
+            frame: good(&world),
             baggage,
             expect,
         }
@@ -166,7 +161,7 @@ fn what_is_ours_and_wrong_dies_of_its_own_reason() {
     Case {
         what: "an ended lease",
         interface,
-        frame: good(uplink),
+        frame: good(&world),
         baggage,
         expect,
     }
@@ -176,14 +171,14 @@ fn what_is_ours_and_wrong_dies_of_its_own_reason() {
 #[test]
 fn a_packet_of_a_pair_is_delivered_under_a_header_of_our_own() {
     let mut world = World::new();
-    let (interface, uplink) = (world.uplink.index(), world.uplink.mac());
+    let interface = world.uplink.index();
     for (what, inner) in [
         ("a datagram", inner_udp()),
         ("TCP", turned(tcp())),
         ("a packet without payload", turned(protocol(255, &[]))),
         ("a full frame", turned(protocol(200, &[3; 1380]))),
     ] {
-        let (frame, baggage) = (arriving(uplink, &inner), Baggage::default());
+        let (frame, baggage) = (arriving(&world, &inner), Baggage::default());
         let ran = world.run(Program::FromUplink, interface, &frame, baggage);
         assert_eq!(
             ran.mark,
@@ -205,8 +200,8 @@ fn a_packet_of_a_pair_is_delivered_under_a_header_of_our_own() {
 #[test]
 fn every_cut_of_a_good_frame_is_the_hosts_or_dies() {
     let mut world = World::new();
-    let (interface, uplink) = (world.uplink.index(), world.uplink.mac());
-    let frame = good(uplink);
+    let interface = world.uplink.index();
+    let frame = good(&world);
     for length in UDP..frame.len() {
         let cut_frame = frame[..length].to_vec();
         // As it came off the wire, and with outer lengths that fit the cut: once more ours to judge.

@@ -5,12 +5,19 @@ use crate::{
     checksums::finished,
     device::{StackEar, VNET, Vnet},
     frames::{
-        ETHERNET, INNER, INNER_IP, IP, arp_for, arriving, inner_udp, ping, protocol, tcp, udp, udp_to, with,
+        ETHERNET, INNER, INNER_IP, IP, arp_for, arriving, inner_udp, ping, protocol, solicitation, tcp, tcp6,
+        udp, udp_to, udp6, udp6_to, with,
     },
-    world::{GATEWAY, GUEST, GUEST_MAC, HOST, PEER, PEER_HOST, PORT, World, in_handle, out_handle},
+    world::{
+        GATEWAY, GUEST, GUEST_MAC, GUEST6, HOST, MTU, PEER, PEER_HOST, PEER6, PORT, World, in_handle, out_handle,
+    },
 };
 use nix::errno::Errno;
-use pairgate_packet::{Bytes, Checksum, Metadata, sender};
+use pairgate_packet::{
+    Bytes, Checksum, Metadata,
+    address::wide,
+    sender::{self, Said},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::Duration;
 
@@ -20,19 +27,29 @@ const FRAMES: usize = 40_000;
 const SEED: u64 = 0x6c69_6172_7373;
 
 fn any_header(random: &mut StdRng) -> Vnet {
-    let places = [0, 14, 22, 24, 26, 30, 34, 40, 42, 50, 54, 64, 76, 84, 90];
+    let places = [0, 14, 22, 24, 26, 30, 34, 38, 40, 42, 50, 54, 62, 64, 76, 84, 90, 104];
     let number = |random: &mut StdRng| match random.random_range(0..3) {
         0 => random.random(),
         1 => places[random.random_range(0..places.len())],
         _ => random.random_range(0..120),
     };
-    match random.random_range(0..4) {
+    match random.random_range(0..5) {
         0 => Vnet::default(),
         1 => Vnet::partial(
-            if random.random() { 34 } else { 84 },
+            [34, 54, 84, 104][random.random_range(0..4)],
             if random.random() { 6 } else { 16 },
         ),
         2 => Vnet::partial(number(random), number(random)),
+        // A request for segments that might be true.
+        3 => Vnet {
+            gso_type: [1, 4, 5, 0x81][random.random_range(0..4)],
+            gso_size: [100, 256, 400, 1000, 1360][random.random_range(0..5)],
+            header_length: 74,
+            ..Vnet::partial(
+                [34, 54][random.random_range(0..2)],
+                [6, 16][random.random_range(0..2)],
+            )
+        },
         _ => Vnet {
             flags: random.random(),
             gso_type: [0, 0, 1, 3, 4, 5, 0x81, 0xff][random.random_range(0..8)],
@@ -89,7 +106,19 @@ fn whatever_a_guest_claims_only_its_own_words_leave() {
     let (world, mut random) = (World::running(), StdRng::seed_from_u64(SEED));
     let ears = [0x0800, 0x0806, 0x86dd, 0x8100].map(|ethertype| world.guest.stack_ear(ethertype));
     let big = udp_to(PEER, &[9; 1300]);
-    let honest = [udp(), tcp(), ping(), arp_for(PEER), protocol(47, &[0; 40]), big];
+    let honest = [
+        udp(),
+        tcp(),
+        ping(),
+        arp_for(PEER),
+        protocol(47, &[0; 40]),
+        big,
+        udp_to(PEER, &[9; 4000]),
+        udp6(),
+        tcp6(),
+        udp6_to(PEER6, (1, 2), &[9; 4000]),
+        solicitation(PEER6),
+    ];
     let (mut bytes, mut left, mut answered) = (vec![0; 70_000], 0, 0);
     for number in 0..FRAMES {
         let frame = mutated(&mut random, honest[number % honest.len()].clone());
@@ -109,32 +138,34 @@ fn whatever_a_guest_claims_only_its_own_words_leave() {
             assert_eq!(out[36..38], PORT.to_be_bytes(), "{what}");
             let (group, vni) = (out_handle().group(), out_handle().vni());
             assert_eq!((&out[44..46], &out[46..49]), (&group[..], &vni[..]), "{what}");
-            assert_eq!(
-                out[INNER..INNER_IP],
-                [&GATEWAY[..], &GATEWAY, &[8, 0]].concat(),
-                "{what}"
-            );
+            assert!(out.len() <= 14 + 50 + MTU as usize, "{} bytes: {what}", out.len());
+            let ethertype = &out[INNER + 12..INNER_IP];
+            assert_eq!(out[INNER..INNER + 12], [GATEWAY, GATEWAY].concat(), "{what}");
             // Asked again after the kernel has done its part: is it still what the guest may say?
-            let inner = [&GATEWAY[..], &GUEST_MAC, &[8, 0], &out[INNER_IP..]].concat();
+            let inner = [&GATEWAY[..], &GUEST_MAC, ethertype, &out[INNER_IP..]].concat();
             let judged = sender::check(&Bytes(&inner), &Metadata::PLAIN, &World::tap_entry());
-            assert!(judged.is_ok(), "{judged:?}: {what}");
-            assert_eq!(
-                out[INNER_IP + 12..INNER_IP + 20],
-                [GUEST, PEER].concat(),
-                "{what}"
-            );
+            let Ok(Said::Packet(packet)) = judged else {
+                panic!("{judged:?}: {what}")
+            };
+            let addresses = (packet.source.bytes(), packet.destination.bytes());
+            let pairs = [(wide(GUEST), wide(PEER)), (GUEST6, PEER6)];
+            assert!(pairs.contains(&addresses), "{addresses:02x?}: {what}");
             let partial = Checksum::Partial {
                 start: vnet.checksum_start.into(),
                 offset: vnet.checksum_offset,
             };
             if vnet.flags & 1 != 0 {
-                let protocol = out[INNER_IP + 9];
-                assert_eq!(partial.check(INNER_IP as u32 + 20, protocol), Ok(()), "{what}");
+                let at = INNER_IP + packet.family.header();
+                assert_eq!(partial.check(at as u32, packet.protocol), Ok(()), "{what}");
             }
         }
         while let Some((_, out)) = come_out(&world.guest, &mut bytes) {
             answered += 1;
-            let is_answer = out.len() == 42 && out[12..14] == [8, 6] && out[..6] == GUEST_MAC;
+            let is_answer = match out[12..14] {
+                [8, 6] => out.len() == 42,
+                [0x86, 0xdd] => out.len() == 86 && out[54] == 136,
+                _ => false,
+            } && out[..6] == GUEST_MAC;
             assert!(is_answer, "{out:02x?} came back: {what}");
         }
         if number % 500 == 0 {
@@ -162,7 +193,7 @@ fn whatever_the_underlay_claims_only_the_handles_packets_arrive() {
     ];
     let (mut bytes, mut arrived) = (vec![0; 70_000], 0);
     for number in 0..FRAMES {
-        let mut frame = arriving(world.uplink.mac(), &inner[number % inner.len()]);
+        let mut frame = arriving(&world, &inner[number % inner.len()]);
         frame = mutated(&mut random, frame);
         let length = frame.len() as u16;
         if length > 42 && random.random() {

@@ -11,6 +11,7 @@
 )]
 
 mod attach;
+mod big;
 mod checksums;
 mod crossing;
 mod device;
@@ -19,12 +20,16 @@ mod draining;
 mod frames;
 mod from_tap;
 mod from_uplink;
+mod grants;
+mod held;
 mod host_stack;
+mod ipv6;
 mod lies;
 mod opening;
 mod others;
 mod random;
 mod run;
+mod segments;
 mod to_tap;
 mod used;
 mod vouching;

@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use pairgate_abi::{DropReason, TapEntry};
 use pairgate_agent::{
     datapath::{Loaded, Pod},
-    goal::Guest,
+    adopt::Adoption,
+    goal::{Guest, OwnAddress},
     net::Net,
     tap_name::TapName,
     taps,
@@ -31,8 +32,10 @@ fn guest() -> Guest {
         network: Uuid::new_v4(),
         network_name: "default".to_owned(),
         mac: crate::world::GUEST_MAC,
-        address: Ipv4Addr::from(crate::world::GUEST),
-        prefix: 24,
+        addresses: vec![OwnAddress {
+            address: Ipv4Addr::from(crate::world::GUEST).into(),
+            prefix: 24,
+        }],
         mtu: 1400,
         generation: 1,
         key: SecretKey::from_bytes([1; 32]),
@@ -57,7 +60,7 @@ fn impatient_guest(stop: &AtomicBool, spoken: &AtomicU64) {
 
 /// One round of what the agent does with a tap, in its order: row, programs, up; and away again.
 async fn come_and_go(net: &Net, loaded: &mut Loaded, guest: &Guest, spoken: &AtomicU64) {
-    let tap = taps::ready(net, guest).await.unwrap();
+    let tap = taps::ready(net, guest, &Adoption::default()).await.unwrap().unwrap();
     let index = tap.index;
     let entry = TapEntry {
         mac: [2; 6], // another than the guest's: whatever it says must die
@@ -131,7 +134,7 @@ fn nobody_but_the_agents_user_can_open_a_guests_tap() {
     let guest = guest();
     runtime.block_on(async {
         let net = Net::open().unwrap();
-        let tap = taps::ready(&net, &guest).await.unwrap();
+        let tap = taps::ready(&net, &guest, &Adoption::default()).await.unwrap().unwrap();
         taps::open(&net, &guest, tap).await.unwrap();
     });
     let stranger = std::thread::spawn(|| crate::device::attach_as_nobody(TAP).map(drop));

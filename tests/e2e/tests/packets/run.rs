@@ -76,6 +76,8 @@ pub(crate) enum Expect {
     Drop(u32, &'static str),
     /// It goes on, as these bytes.
     Out(Vec<u8>),
+    /// It ends here, and the agent has a copy of so many bytes of it.
+    Held(usize),
     /// It goes to the host as it came, and nobody counts it.
     Untouched,
 }
@@ -94,6 +96,7 @@ impl Case {
     pub(crate) fn check(self, world: &mut World, program: Program) {
         world.reset_budget();
         let before = world.counts();
+        while world.next_held().is_some() {}
         let ran = world.run(program, self.interface, &self.frame, self.baggage);
         let moved = world.counts().since(&before);
         let what = format!("{}: {}", program.name(), self.what);
@@ -108,6 +111,12 @@ impl Case {
                 let action = if program == Program::ToTap { PASS } else { REDIRECT };
                 assert_eq!(ran.action, action, "{what}");
                 assert_eq!(ran.frame, frame, "{what}: other bytes than it should have");
+            }
+            Expect::Held(length) => {
+                assert_eq!(moved, [], "{what}: what is held is no drop");
+                assert_eq!(ran.action, DROP, "{what}: the agent has it, and it goes on as well");
+                let held = world.next_held().unwrap_or_else(|| panic!("{what}: nobody holds it"));
+                assert_eq!(held.frame[..held.length as usize], self.frame[..length], "{what}");
             }
             Expect::Untouched => {
                 assert_eq!(moved, [], "{what}: what is the host's must not be counted");

@@ -11,7 +11,7 @@ use pairgate_agent::{
     clock::BootTime,
     datapath::{Pod, Program},
 };
-use pairgate_packet::pair::wide;
+use pairgate_packet::address::wide;
 use zerocopy::FromBytes;
 
 fn out_mark(world: &World, peer: [u8; 4]) -> u64 {
@@ -57,13 +57,14 @@ fn a_packet_that_passes_marks_its_entry_and_one_that_dies_does_not() {
     let ended = underlay(macs, (PEER_HOST, HOST), 50_000, expired_handle(), &inner_udp());
     arrive(&mut world, &ended);
     assert_eq!(in_mark(&world, expired_handle()), 0);
-    let forged = with(arriving(uplink, &inner_udp()), 26, &[192, 0, 2, 3]);
+    let forged = with(arriving(&world, &inner_udp()), 26, &[192, 0, 2, 3]);
     assert_eq!(arrive(&mut world, &forged), DROP);
     assert_eq!(in_mark(&world, in_handle()), 0, "another host's packet is no use");
 
     let before = BootTime::now().nanos();
     send(&mut world, &to(PEER));
-    arrive(&mut world, &arriving(uplink, &inner_udp()));
+    let frame = arriving(&world, &inner_udp());
+    arrive(&mut world, &frame);
     let after = BootTime::now().nanos();
     for mark in [out_mark(&world, PEER), in_mark(&world, in_handle())] {
         assert!((before..=after).contains(&mark), "{mark} is not now");
@@ -104,9 +105,9 @@ fn an_unknown_handle_tells_the_agent_within_the_uplinks_budget() {
     };
     assert_eq!(event, expected);
     for known in [
-        arriving(uplink, &inner_udp()),
+        arriving(&world, &inner_udp()),
         underlay(macs, (PEER_HOST, HOST), 50_000, expired_handle(), &inner_udp()),
-        with(arriving(uplink, &inner_udp()), 26, &[192, 0, 2, 3]),
+        with(arriving(&world, &inner_udp()), 26, &[192, 0, 2, 3]),
     ] {
         arrive(&mut world, &known);
         assert!(events.next().is_none(), "the handle is known");
@@ -121,6 +122,6 @@ fn an_unknown_handle_tells_the_agent_within_the_uplinks_budget() {
     assert!(raised < flood, "a flood of handles reaches the agent whole");
     // And takes nothing from the guest.
     send(&mut world, &crate::frames::udp_to([10, 77, 0, 99], b"x"));
-    let event = Event::read_from_bytes(&events.next().expect("the guest's event is lost")).unwrap();
-    assert_eq!(event.source, wide(GUEST));
+    let held = world.next_held().expect("the guest's first packet is lost");
+    assert_eq!(held.source, wide(GUEST));
 }

@@ -19,7 +19,7 @@ fn guest_is_told(checksums: usize) -> u8 {
     let _card = Other::on(world.uplink.index(), &others::vouch(checksums));
     let mut inner = inner_udp();
     inner[40] ^= 0x55;
-    let frame = arriving(world.uplink.mac(), &inner);
+    let frame = arriving(&world, &inner);
     world.uplink.send(Vnet::default(), &frame).unwrap();
     let (vnet, seen) = world
         .guest

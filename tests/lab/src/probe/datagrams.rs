@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr, UdpSocket},
     os::fd::AsRawFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Barrier, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -29,36 +29,113 @@ pub struct Burst {
     pub size: u16,
 }
 
-/// Sends the bursts one after the other, each datagram with its number; call inside the namespace. Returns how
-/// many datagrams were sent. After each burst it rests for `pause`.
+/// How bursts follow each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// So many are made ready and then sent on each other's heels.
+    pub together: usize,
+    /// After them it rests, so that nobody's queue runs over.
+    pub rest: Duration,
+    /// While they are sent no other thread gets a turn on any CPU: a thread of the kernel's that is to receive them
+    /// finds all of them at once, as on a busy host. Needs root.
+    pub alone: bool,
+}
+
+impl Pace {
+    /// One after the other, with a rest after each.
+    pub const fn each(rest: Duration) -> Self {
+        Self {
+            together: 1,
+            rest,
+            alone: false,
+        }
+    }
+}
+
+/// Sends the bursts, each datagram with its number; call inside the namespace. Returns how many datagrams were sent.
 pub fn send_numbered(
     from: IpAddr,
     to: SocketAddr,
     bursts: impl IntoIterator<Item = Burst>,
-    pause: Duration,
+    pace: Pace,
 ) -> io::Result<u64> {
     let socket = UdpSocket::bind((from, 0))?;
     socket.connect(to)?;
     let mut next = 0;
-    for burst in bursts {
+    let mut ready = Vec::with_capacity(pace.together);
+    let mut bursts = bursts.into_iter().peekable();
+    while let Some(burst) = bursts.next() {
         let size = usize::from(burst.size).max(NUMBER);
         let mut packet = Vec::with_capacity(size * usize::from(burst.count));
         for _ in 0..burst.count {
             packet.extend(payload(next, size));
             next += 1;
         }
-        set(
-            &socket,
-            libc::IPPROTO_UDP,
-            UDP_SEGMENT,
-            libc::c_int::from(burst.size),
-        )?;
-        socket.send(&packet)?;
-        if !pause.is_zero() {
-            std::thread::sleep(pause);
+        ready.push((burst.size, packet));
+        if ready.len() < pace.together && bursts.peek().is_some() {
+            continue;
         }
+        let mut send = || {
+            for (size, packet) in ready.drain(..) {
+                let size = libc::c_int::from(size);
+                set(&socket, libc::IPPROTO_UDP, UDP_SEGMENT, size)?;
+                socket.send(&packet)?;
+            }
+            Ok(())
+        };
+        if pace.alone {
+            alone(send)?
+        } else {
+            send()?
+        }
+        std::thread::sleep(pace.rest);
     }
     Ok(next)
+}
+
+/// Runs `work` on a thread that nothing interrupts, while threads that do nothing keep every other CPU.
+fn alone<T: Send>(work: impl FnMut() -> io::Result<T> + Send) -> io::Result<T> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let (ready, done) = (Barrier::new(cpus), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let (ready, done) = (&ready, &done);
+        let mut work = work;
+        let worker = scope.spawn(move || {
+            let kept = keep(0);
+            ready.wait();
+            let result = kept.and_then(|()| work());
+            done.store(true, Ordering::Release);
+            result
+        });
+        for cpu in 1..cpus {
+            scope.spawn(move || {
+                let kept = keep(cpu);
+                ready.wait();
+                while kept.is_ok() && !done.load(Ordering::Acquire) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        worker.join().map_err(|_| io::Error::other("a sender panicked"))?
+    })
+}
+
+/// From now on this thread has that CPU before every ordinary thread.
+fn keep(cpu: usize) -> io::Result<()> {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the set is a plain array of bits, the macro-like call sets one of them within its size, and both
+    // structures live through the calls, which concern this thread alone.
+    let done = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0
+            && libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) == 0
+    };
+    if done {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The number, and bytes that no other number and no shift of it has.
@@ -176,7 +253,8 @@ mod tests {
     fn datagrams_of_every_shape_come_as_they_were_sent() {
         let catcher = Catcher::start([127, 0, 0, 1].into()).unwrap();
         let bursts = [(1, 8), (40, 1_000), (1, 1_400), (3, 9)].map(|(count, size)| Burst { count, size });
-        let sent = send_numbered([127, 0, 0, 1].into(), catcher.address(), bursts, Duration::ZERO).unwrap();
+        let pace = Pace::each(Duration::from_micros(10));
+        let sent = send_numbered([127, 0, 0, 1].into(), catcher.address(), bursts, pace).unwrap();
         let caught = catcher.wait_for(sent, Duration::from_secs(5));
         assert_eq!(
             (sent, caught.datagrams, caught.late, caught.damaged),

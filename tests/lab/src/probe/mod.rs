@@ -12,7 +12,7 @@ mod frames;
 mod load;
 mod stream;
 
-pub use datagrams::{Burst, Catcher, Caught, send_numbered};
+pub use datagrams::{Burst, Catcher, Caught, Pace, send_numbered};
 pub use echo::{Echoes, ping};
 pub use flood::{Flood, FloodReport};
 pub use frames::{Frame, RawSender, Sniffer};

@@ -108,12 +108,7 @@ pub fn verify(
 
 /// Decides about a token that the registry gave to this host, `own`, for two of its guests. Both must be here, of
 /// the token's generations and with its addresses.
-pub fn verify_local(
-    token: &[u8],
-    own: Uuid,
-    facts: Facts<'_>,
-    now: BootTime,
-) -> Result<LocalPair, Refusal> {
+pub fn verify_local(token: &[u8], own: Uuid, facts: Facts<'_>, now: BootTime) -> Result<LocalPair, Refusal> {
     let ourselves = Offerer {
         role: Role::Host,
         id: own,

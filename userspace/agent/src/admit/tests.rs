@@ -384,7 +384,9 @@ fn a_token_for_two_guests_of_this_host_passes_the_same_checks_as_an_offer() {
         ("tag", "it was made under the sender's key", |c| {
             c.key = SecretKey::from_bytes([6; 32])
         }),
-        ("not_here", "the receiver is elsewhere", |c| c.guest.id = Uuid::from_u128(0xc)),
+        ("not_here", "the receiver is elsewhere", |c| {
+            c.guest.id = Uuid::from_u128(0xc)
+        }),
         ("not_here", "the sender is elsewhere", |c| c.neighbour = None),
         ("generation", "the sender's placement is newer", |c| {
             c.neighbour.as_mut().unwrap().generation += 1
@@ -395,7 +397,9 @@ fn a_token_for_two_guests_of_this_host_passes_the_same_checks_as_an_offer() {
         ("not_here", "the sender is of another network", |c| {
             c.neighbour.as_mut().unwrap().network = Uuid::from_u128(0xf)
         }),
-        ("expired", "it ends now", |c| c.claims.expires_unix_secs = UNIX_SECS),
+        ("expired", "it ends now", |c| {
+            c.claims.expires_unix_secs = UNIX_SECS
+        }),
         ("dead_pair", "it was denied", |c| {
             c.tombstones.pairs.insert(9);
         }),

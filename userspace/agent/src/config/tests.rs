@@ -30,9 +30,27 @@ fn a_flag_counts_more_than_the_file_and_the_file_more_than_the_default() {
 #[test]
 fn what_must_be_said_is_asked_for_by_name() {
     for (key, change) in [
-        ("host", RunArguments { host: None, ..arguments("h1") }),
-        ("registry", RunArguments { registry: None, ..arguments("h1") }),
-        ("uplink", RunArguments { uplink: None, ..arguments("h1") }),
+        (
+            "host",
+            RunArguments {
+                host: None,
+                ..arguments("h1")
+            },
+        ),
+        (
+            "registry",
+            RunArguments {
+                registry: None,
+                ..arguments("h1")
+            },
+        ),
+        (
+            "uplink",
+            RunArguments {
+                uplink: None,
+                ..arguments("h1")
+            },
+        ),
     ] {
         let error = Settings::join(change, File::default()).unwrap_err().to_string();
         assert!(error.contains(&format!("--{key}")), "{error}");
@@ -62,7 +80,11 @@ fn every_fault_of_a_file_is_named_with_its_line() {
         ("host = 'h1'\nuplnk = 'up0'\n", 2, "uplnk"),
         ("host = 'h1'\n\nidle = 0\n", 3, "between 1 and 86400"),
         ("metrics = 'here'\n", 1, "socket address"),
-        ("host = 'h1'\ntaps = [\n  'tap-*',\n  '*',\n]\n", 2, "\"*\": at least two"),
+        (
+            "host = 'h1'\ntaps = [\n  'tap-*',\n  '*',\n]\n",
+            2,
+            "\"*\": at least two",
+        ),
         ("host = h1\n", 1, "host"),
         ("host = 'h1'\nhost = 'h2'\n", 2, "duplicate"),
     ] {

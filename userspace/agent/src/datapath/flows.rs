@@ -55,7 +55,9 @@ impl Flows {
             }
             Ok(()) | Err(_) => {}
         }
-        let pinned = data.pin(&pin).map_err(|error| MapError::PinError { name: None, error });
+        let pinned = data
+            .pin(&pin)
+            .map_err(|error| MapError::PinError { name: None, error });
         pinned.map_err(failed("pin a table of", map::FLOWS))?;
         let table = table(data).map_err(failed("make a table for", map::FLOWS))?;
         let written = self.outer.insert(slot, &table, 0);

@@ -101,7 +101,9 @@ impl Left {
         for pins in &self.versions {
             let kept: BTreeSet<PathBuf> = shut
                 .iter()
-                .flat_map(|index| [Program::FromTap, Program::ToTap].map(|program| pins.link(*index, program)))
+                .flat_map(|index| {
+                    [Program::FromTap, Program::ToTap].map(|program| pins.link(*index, program))
+                })
                 .collect();
             let directory = pins.directory();
             for entry in fs::read_dir(directory).map_err(failed(directory))? {
@@ -144,7 +146,13 @@ mod tests {
         let pin_dir = folder.path().join("pins");
         for version in ["v2", "v3"] {
             fs::create_dir_all(pin_dir.join(version)).unwrap();
-            for name in ["TAPS", "link-3-from_tap", "link-3-to_tap", "link-4-from_tap", "link-1-from_uplink"] {
+            for name in [
+                "TAPS",
+                "link-3-from_tap",
+                "link-3-to_tap",
+                "link-4-from_tap",
+                "link-1-from_uplink",
+            ] {
                 fs::write(pin_dir.join(version).join(name), "").unwrap();
             }
         }

@@ -16,9 +16,7 @@ use crate::{
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use pairgate_abi::{
     Budget, Count, Direction, DropReason, FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry,
-    count_index, drop_index,
-    limits::SLOTS,
-    map,
+    count_index, drop_index, limits::SLOTS, map,
 };
 use std::{
     collections::HashSet,
@@ -373,6 +371,7 @@ mod update_flag {
 pub struct Counters {
     drops: PerCpuArray<MapData, u64>,
     passed: PerCpuArray<MapData, Pod<Count>>,
+    budgets: Array<MapData, Pod<Budget>>,
 }
 
 impl fmt::Debug for Counters {
@@ -386,7 +385,13 @@ impl Counters {
         Ok(Self {
             drops: loaded.drops()?,
             passed: loaded.passed()?,
+            budgets: loaded.budgets()?,
         })
+    }
+
+    /// Events and first packets of one slot that found their ring full; none if the map cannot be read.
+    pub fn lost(&self, slot: u32) -> Option<u64> {
+        Some(self.budgets.get(&slot, 0).ok()?.0.lost)
     }
 
     /// Packets of one slot dropped for one reason; none if the map cannot be read.
@@ -427,7 +432,9 @@ impl Released {
             budgets: loaded.budgets()?,
         };
         for slot in 0..SLOTS {
-            let even = released.held(slot).and_then(|held| released.released.set(slot, held, 0));
+            let even = released
+                .held(slot)
+                .and_then(|held| released.released.set(slot, held, 0));
             even.map_err(|source| OpenError {
                 map: map::RELEASED,
                 source: Box::new(source),
@@ -438,7 +445,10 @@ impl Released {
 
     /// One packet of this slot has come to its end.
     pub fn add_one(&mut self, slot: u32) -> Result<(), TableError> {
-        let before = self.released.get(&slot, 0).map_err(failed("read", map::RELEASED))?;
+        let before = self
+            .released
+            .get(&slot, 0)
+            .map_err(failed("read", map::RELEASED))?;
         let held = self.held(slot).map_err(failed("read", map::BUDGETS))?;
         // A packet of the slot's last guest is not one of its next one's.
         let now = before.saturating_add(1).min(held);

@@ -17,8 +17,8 @@
 //! then insert another key into that map or say that the entry is gone.
 
 mod attach;
-mod flows;
 mod fill;
+mod flows;
 mod kernel;
 mod left;
 mod load;

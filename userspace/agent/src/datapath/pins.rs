@@ -31,9 +31,9 @@ impl Pins {
         for entry in entries {
             let directory = entry?.path();
             let name = directory.file_name().unwrap_or_default().to_string_lossy();
-            let is_version = name.strip_prefix('v').is_some_and(|number| {
-                !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-            });
+            let is_version = name
+                .strip_prefix('v')
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
             if is_version {
                 versions.push(Self { directory });
             }

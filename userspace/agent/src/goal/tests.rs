@@ -49,9 +49,15 @@ fn a_guest_that_cannot_be_served_does_not_hold_up_the_others_or_the_dead() {
         (GuestError::Addresses(9), |vm| {
             vm.addresses = (1..=9).map(|last| own(&format!("fd77::{last}"), 64)).collect();
         }),
-        (GuestError::Field("address"), |vm| vm.addresses.push(own("fd77::11", 80))),
-        (GuestError::Field("address"), |vm| vm.addresses[0] = own("ff02::1", 64)),
-        (GuestError::Field("address"), |vm| vm.addresses[0].address.truncate(4)),
+        (GuestError::Field("address"), |vm| {
+            vm.addresses.push(own("fd77::11", 80))
+        }),
+        (GuestError::Field("address"), |vm| {
+            vm.addresses[0] = own("ff02::1", 64)
+        }),
+        (GuestError::Field("address"), |vm| {
+            vm.addresses[0].address.truncate(4)
+        }),
         (GuestError::Field("prefix"), |vm| vm.addresses[0].prefix = 33),
         (GuestError::Field("MAC address"), |vm| vm.mac[0] = 1),
     ];

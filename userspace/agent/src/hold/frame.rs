@@ -1,5 +1,6 @@
 //! A held first packet: the kernel's record read into something that can be judged and sent. Pure.
 
+use super::LONGEST;
 use crate::clock::BootTime;
 use pairgate_abi::{Held, OutKey};
 use pairgate_packet::{Bytes, Packet, ethernet, ip::Family, ip::Ip, transport::Transport};
@@ -43,7 +44,9 @@ impl HeldFrame {
             destination: ip.destination,
             ports: transport.ports,
         };
-        let mut bytes = shown.get(..usize::try_from(packet.frame_length()).ok()?)?.to_vec();
+        let mut bytes = shown
+            .get(..usize::try_from(packet.frame_length()).ok()?)?
+            .to_vec();
         finish_checksum(&mut bytes, record.checksum_start, record.checksum_offset)?;
         let key = OutKey {
             tap: record.tap,
@@ -57,6 +60,11 @@ impl HeldFrame {
             packet,
             bytes,
         })
+    }
+
+    /// Whether it has waited for so long that its sender has sent it again.
+    pub fn is_old(&self, now: BootTime) -> bool {
+        self.raised.after(LONGEST) <= now
     }
 
     /// The IP packet.
@@ -78,7 +86,10 @@ fn finish_checksum(frame: &mut [u8], start: u16, offset: u16) -> Option<()> {
     covered.get(at..at + 2)?;
     let mut sum = 0_u32;
     for word in covered.chunks(2) {
-        let word = [word.first().copied().unwrap_or(0), word.get(1).copied().unwrap_or(0)];
+        let word = [
+            word.first().copied().unwrap_or(0),
+            word.get(1).copied().unwrap_or(0),
+        ];
         // At most a thousand words of 16 bits: the sum of 32 bits has room for them.
         sum += u32::from(u16::from_be_bytes(word));
     }
@@ -87,7 +98,9 @@ fn finish_checksum(frame: &mut [u8], start: u16, offset: u16) -> Option<()> {
     }
     let folded = !u16::try_from(sum).ok()?;
     let written = if folded == 0 { 0xffff } else { folded };
-    covered.get_mut(at..at + 2)?.copy_from_slice(&written.to_be_bytes());
+    covered
+        .get_mut(at..at + 2)?
+        .copy_from_slice(&written.to_be_bytes());
     Some(())
 }
 
@@ -141,7 +154,11 @@ pub(crate) mod tests {
         };
         let mut frame = Vec::new();
         if tcp {
-            builder.tcp(50_000, 443, 1, 1000).syn().write(&mut frame, payload).unwrap();
+            builder
+                .tcp(50_000, 443, 1, 1000)
+                .syn()
+                .write(&mut frame, payload)
+                .unwrap();
         } else {
             builder.udp(50_000, 53).write(&mut frame, payload).unwrap();
         }

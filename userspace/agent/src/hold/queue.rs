@@ -14,7 +14,8 @@ use std::{
 
 /// Held packets between two addresses.
 pub const PER_PAIR: usize = 8;
-/// Held packets of one guest; the kernel hands over no more.
+/// Held packets of one guest; the kernel hands over no more. With every tap of a host at this bound and every packet
+/// of the largest size they take 128 MiB, for a second.
 pub const PER_TAP: usize = HELD_PER_TAP as usize;
 /// How long a packet waits: by then its sender has sent it again.
 pub const LONGEST: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ impl Queue {
     pub fn take_old(&mut self, now: BootTime) -> Vec<HeldFrame> {
         let mut old = Vec::new();
         for of_pair in self.waiting.values_mut() {
-            while let Some(frame) = of_pair.pop_front_if(|frame| frame.raised.after(LONGEST) <= now) {
+            while let Some(frame) = of_pair.pop_front_if(|frame| frame.is_old(now)) {
                 old.push(frame);
             }
         }
@@ -100,7 +101,11 @@ mod tests {
         }
         let ninth = queue.push(frame(1, 1, 8)).unwrap_err();
         assert_eq!(ninth.raised.nanos(), 8, "the newest gives way, not the oldest");
-        let order: Vec<_> = queue.take(&frame(1, 1, 0).key).iter().map(|f| f.raised.nanos()).collect();
+        let order: Vec<_> = queue
+            .take(&frame(1, 1, 0).key)
+            .iter()
+            .map(|f| f.raised.nanos())
+            .collect();
         assert_eq!(order, [0, 1, 2, 3, 4, 5, 6, 7]);
         assert!(queue.is_empty() && queue.per_tap.is_empty());
     }
@@ -108,7 +113,9 @@ mod tests {
     #[test]
     fn a_guest_that_fills_its_places_takes_none_of_anothers() {
         let mut queue = Queue::default();
-        let kept = (0..255).filter(|last| queue.push(frame(1, *last, 0)).is_ok()).count();
+        let kept = (0..255)
+            .filter(|last| queue.push(frame(1, *last, 0)).is_ok())
+            .count();
         assert_eq!(kept, PER_TAP);
         assert!(queue.push(frame(2, 1, 0)).is_ok());
     }

@@ -9,11 +9,7 @@
 use super::HeldFrame;
 use nix::errno::Errno;
 use pairgate_abi::{DropReason, GATEWAY_MAC, OutEntry};
-use pairgate_packet::{
-    ethernet::Ethernet,
-    ip::Family,
-    outer,
-};
+use pairgate_packet::{ethernet::Ethernet, ip::Family, outer};
 use pairgate_token::address_from_bytes;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::{
@@ -37,7 +33,12 @@ impl Sender {
         match host {
             IpAddr::V4(_) => {
                 set(&underlay, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)?;
-                set(&underlay, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
+                set(
+                    &underlay,
+                    libc::IPPROTO_IP,
+                    libc::IP_MTU_DISCOVER,
+                    libc::IP_PMTUDISC_DO,
+                )?;
             }
             IpAddr::V6(_) => {
                 set(&underlay, libc::IPPROTO_UDP, UDP_NO_CHECK6_TX, 1)?;
@@ -120,16 +121,13 @@ fn sent(result: io::Result<usize>) -> Result<(), DropReason> {
 fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of_val(&value)).map_err(io::Error::other)?;
     // SAFETY: the option's value is the one integer that the pointer and the size name, and outlives the call.
-    let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size,
-        )
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let done =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), size) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The address of an interface for a packet socket.

@@ -88,13 +88,13 @@ impl Book {
     pub fn answers(&self, tap: u32, own: [u8; 16], peer: [u8; 16]) -> Opposite {
         let handles = self.by_talk.get(&(tap, own, peer)).into_iter().flatten();
         let mut entries = handles.filter_map(|handle| self.incoming.get(handle));
-        let all = entries.any(|incoming| {
-            matches!(
-                incoming.entry.carries.kind,
-                CARRIES_ALL | CARRIES_ALL_NOTED
-            )
-        });
-        if all { Opposite::CarriesAll } else { Opposite::Other }
+        let all =
+            entries.any(|incoming| matches!(incoming.entry.carries.kind, CARRIES_ALL | CARRIES_ALL_NOTED));
+        if all {
+            Opposite::CarriesAll
+        } else {
+            Opposite::Other
+        }
     }
 
     /// Every handle of one pair.

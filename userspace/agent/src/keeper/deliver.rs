@@ -2,12 +2,7 @@
 //! entry, then what came meanwhile. What the programs have not judged yet is judged here, by the same functions.
 
 use super::{Keeper, Ledger, OpenError, TableError, Tables, Way};
-use crate::{
-    admit::LocalPair,
-    carries::Opposite,
-    clock::BootTime,
-    present::CarriedPair,
-};
+use crate::{admit::LocalPair, carries::Opposite, clock::BootTime, present::CarriedPair};
 use pairgate_abi::{DropReason, OutEntry, OutKey};
 use pairgate_packet::{
     Packet,

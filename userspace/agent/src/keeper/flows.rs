@@ -6,13 +6,9 @@
 //! an unused entry is kept; for that the pairs without entries are remembered here. What an agent finds at its
 //! start and cannot ascribe to an entry is forgotten.
 
-use super::{
-    Ledger, TableError, Tables,
-    fate::Ends,
-    ledger::peer,
-};
+use super::{Ledger, TableError, Tables, fate::Ends, ledger::peer};
 use crate::{clock::BootTime, goal::Goal};
-use pairgate_abi::{CARRIES_ALL, Handle, InEntry, OutEntry, OutKey, limits::PAIRS};
+use pairgate_abi::{CARRIES_ALL, FlowKey, Handle, InEntry, OutEntry, OutKey, limits::PAIRS};
 use std::collections::{HashMap, HashSet};
 
 /// Everything that a guest says to one address from one of its own: its slot, that own address, the peer's.
@@ -116,17 +112,23 @@ impl<T: Tables> Ledger<T> {
             .outgoing()
             .flat_map(|(key, row)| self.talks_out(&key, &row.entry));
         let covered: HashSet<Talk> = incoming.chain(outgoing).collect();
+        let mut strays = Vec::new();
         for tap in self.seats.taps() {
             let Some(slot) = self.seats.entry(tap).map(|row| row.slot) else {
                 continue;
             };
-            for flow in self.tables.flows(slot)? {
-                if !covered.contains(&(slot, flow.own, flow.peer)) {
-                    self.tables.remove_flow(slot, flow)?;
-                }
-            }
+            let flows = self.tables.flows(slot)?;
+            let uncovered = |flow: &FlowKey| !covered.contains(&(slot, flow.own, flow.peer));
+            strays.extend(flows.into_iter().filter(uncovered).map(|flow| (slot, flow)));
         }
-        Ok(())
+        if strays.is_empty() {
+            return Ok(());
+        }
+        // The agent before this one may have died right after it removed the entry that a program still acts on.
+        self.settle()?;
+        strays
+            .into_iter()
+            .try_for_each(|(slot, flow)| self.tables.remove_flow(slot, flow))
     }
 
     /// Between two guests of ours both have a table.

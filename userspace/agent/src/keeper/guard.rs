@@ -6,7 +6,7 @@ use crate::{
     clock::BootTime,
     datapath::AttachError,
     goal::{Goal, Guest},
-    net::NetError,
+    net::{Link, NetError},
     taps::{self, TapError},
 };
 use std::collections::{HashMap, HashSet};
@@ -42,12 +42,18 @@ impl Keeper {
     /// Removes the taps that the goal state does not want, then makes or adopts those it wants. A guest whose
     /// tap cannot be made is marked and tried again; a tap that cannot be removed is an error.
     pub(super) async fn arrange_taps(&mut self, goal: &Goal) -> Result<(), ArrangeError> {
-        let own = taps::own(&self.net).await?;
-        let (wanted, unwanted): (Vec<_>, Vec<_>) = own.into_iter().partition(|tap| {
+        let links = self.net.links().await?;
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = taps::own(&links).partition(|tap| {
             let guest = goal.guests.get(&tap.vm);
             guest.is_some_and(|guest| guest.tap.as_str() == tap.name)
         });
-        let present: HashSet<u32> = wanted.iter().map(|tap| tap.index).collect();
+        let is_wanted = |link: &&Link| goal.guests.values().any(|guest| guest.tap.as_str() == link.name);
+        let lent = taps::adopted(&links, &self.adoption).filter(is_wanted);
+        let present: HashSet<u32> = wanted
+            .iter()
+            .map(|tap| tap.index)
+            .chain(lent.map(|link| link.index))
+            .collect();
         let rows = self.ledger.seats().taps();
         for tap in rows.iter().filter(|tap| !present.contains(tap)) {
             let entry = self.ledger.seats().entry(*tap);
@@ -92,10 +98,11 @@ impl Keeper {
             };
         }
         match self.guard(guest).await {
-            Ok(tap) => {
+            Ok(Some(tap)) => {
                 tracing::info!(vm = ?guest.name, tap = %guest.tap, "tap is up and guarded");
                 GuestState::Guarded { tap }
             }
+            Ok(None) => GuestState::Absent,
             Err(error) => self.failed(guest, &error),
         }
     }
@@ -112,8 +119,11 @@ impl Keeper {
         state
     }
 
-    async fn guard(&mut self, guest: &Guest) -> Result<u32, GuardError> {
-        let tap = taps::ready(&self.net, guest).await?;
+    /// None if the tap is to be made by other hands and is not there.
+    async fn guard(&mut self, guest: &Guest) -> Result<Option<u32>, GuardError> {
+        let Some(tap) = taps::ready(&self.net, guest, &self.adoption).await? else {
+            return Ok(None);
+        };
         let index = tap.index;
         let is_new = self.ledger.seats().entry(index).is_none();
         let seat = block_in_place(|| self.ledger.seat(guest, index))?.ok_or(GuardError::Full)?;
@@ -128,7 +138,7 @@ impl Keeper {
             return Err(GuardError::Replaced);
         }
         taps::open(&self.net, guest, tap).await?;
-        Ok(index)
+        Ok(Some(index))
     }
 
     /// Looks for taps that somebody has taken a program from, or the pin that would hold it when we are gone.
@@ -147,7 +157,7 @@ impl Keeper {
                 self.again = self.again.max(Again::Taps);
                 false
             }
-            GuestState::Guarded { .. } | GuestState::Failed { .. } => true,
+            GuestState::Guarded { .. } | GuestState::Absent | GuestState::Failed { .. } => true,
         });
     }
 
@@ -178,7 +188,9 @@ impl Keeper {
             }
         }
         if !passed.is_empty() {
-            tracing::error!("a tap of this agent was deleted by somebody else; it is made again");
+            tracing::error!(
+                "a guest's tap was deleted by somebody else; it is made again if it was this agent's"
+            );
             self.again = self.again.max(Again::Taps);
         }
     }

@@ -24,23 +24,26 @@ mod look;
 mod open;
 mod refusals;
 mod seats;
+mod shut;
 mod tables;
 mod view;
 mod ways;
 
 pub use doors::{DoorError, Doors};
 pub use drain::undrained;
-pub use handle::{KeeperHandle, Stopping};
 use handle::Command;
+pub use handle::{KeeperHandle, Stopping};
 pub use ledger::{Applied, Ledger, TakeUpError};
 pub use open::{Admitted, OpenError, Way};
 pub use refusals::Memory;
 pub use seats::Seat;
+pub use shut::{ShutError, shut};
 pub use tables::{TableError, Tables};
 pub use view::{GuestView, PairCounts, PairRow, View};
 
 use crate::{
     admit::Refusal,
+    adopt::Adoption,
     clock::{BootTime, RegistryClock},
     datapath::{Loaded, maps::Maps},
     goal::Goal,
@@ -54,7 +57,7 @@ use pairgate_abi::OutKey;
 use pairgate_api::grpc;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::{JoinSet, block_in_place},
     time::{Instant, MissedTickBehavior, interval},
 };
@@ -77,6 +80,8 @@ pub struct Keeper {
     loaded: Loaded,
     doors: Doors,
     net: Net,
+    adoption: Adoption,
+    taps_news: Arc<Notify>,
     totals: Arc<Totals>,
     clock: RegistryClock,
     receipts: mpsc::Sender<grpc::Receipt>,
@@ -103,6 +108,8 @@ enum GuestState {
     Guarded {
         tap: u32,
     },
+    /// Other hands are to make the tap, and have not yet.
+    Absent,
     Failed {
         why: String,
     },
@@ -129,6 +136,9 @@ pub struct Parts {
     /// First packets, and the way out for them.
     pub hold: Arc<Hold>,
     pub sender: Sender,
+    /// Taps made by other hands, and the news that one may be there.
+    pub adoption: Adoption,
+    pub taps_news: Arc<Notify>,
     /// How long a pair may go unused.
     pub idle: Duration,
 }
@@ -147,6 +157,8 @@ impl Keeper {
             loaded: parts.loaded,
             doors: parts.doors,
             net: parts.net,
+            adoption: parts.adoption,
+            taps_news: parts.taps_news,
             totals: parts.totals,
             clock: parts.clock,
             receipts: parts.receipts,
@@ -168,6 +180,7 @@ impl Keeper {
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
+        let news = self.taps_news.clone();
         let mut tick = interval(limits::TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = interval(limits::LOOK);
@@ -184,6 +197,7 @@ impl Keeper {
                     Some(command) => self.obey(command).await,
                     None => return,
                 },
+                () = news.notified() => self.shut_new_taps().await,
                 _ = tick.tick() => self.tick().await,
                 _ = look.tick() => self.look(),
             }
@@ -338,6 +352,7 @@ impl Keeper {
             let done = block_in_place(|| self.ledger.sweep(BootTime::now()));
             self.report(done);
             self.watch_programs();
+            self.shut_new_taps().await;
             self.watch_doors().await;
         }
         self.watch_taps().await;
@@ -381,6 +396,7 @@ impl Keeper {
                 seat: self.ledger.seats().of_vm(*vm),
                 state: match state {
                     GuestState::Guarded { .. } => "guarded".to_owned(),
+                    GuestState::Absent => "absent".to_owned(),
                     GuestState::Failed { why } => format!("failed: {why}"),
                 },
             };

@@ -19,9 +19,7 @@ use crate::{
     present::CarriedPair,
     request::mint::MintedToken,
 };
-use pairgate_abi::{
-    CARRIES_ALL, CARRIES_ALL_NOTED, Handle, NextHop, OutEntry, OutKey, limits::PAIRS,
-};
+use pairgate_abi::{CARRIES_ALL, CARRIES_ALL_NOTED, Handle, NextHop, OutEntry, OutKey, limits::PAIRS};
 use pairgate_token::{Claims, Untimely, address_bytes};
 use rand::Rng;
 use uuid::Uuid;
@@ -141,7 +139,10 @@ impl<T: Tables> Ledger<T> {
         now: BootTime,
     ) -> Result<(OutKey, OutEntry), OpenError> {
         let (seat, terms) = self.may_carry(pair, way, now)?;
-        Ok((entries::out_key(pair.claims(), seat.tap), entries::outgoing(pair, terms)))
+        Ok((
+            entries::out_key(pair.claims(), seat.tap),
+            entries::outgoing(pair, terms),
+        ))
     }
 
     /// Opens a pair between two guests of this host, or moves it to a newer token, by the same rules.
@@ -164,7 +165,10 @@ impl<T: Tables> Ledger<T> {
         now: BootTime,
     ) -> Result<(OutKey, OutEntry), OpenError> {
         let (from, to, terms) = self.may_join(pair, opposite, now)?;
-        Ok((entries::out_key(pair.claims(), from.tap), entries::local(pair, to, terms)))
+        Ok((
+            entries::out_key(pair.claims(), from.tap),
+            entries::local(pair, to, terms),
+        ))
     }
 
     fn may_carry(&self, pair: &CarriedPair, way: Way, now: BootTime) -> Result<(Seat, Terms), Refusal> {
@@ -201,12 +205,15 @@ impl<T: Tables> Ledger<T> {
             source: address_bytes(claims.destination_address),
             destination: address_bytes(claims.source_address),
         });
-        let carries_all = back.is_some_and(|back| {
-            matches!(back.entry.carries.kind, CARRIES_ALL | CARRIES_ALL_NOTED)
-        });
+        let carries_all =
+            back.is_some_and(|back| matches!(back.entry.carries.kind, CARRIES_ALL | CARRIES_ALL_NOTED));
         let terms = Terms {
             mtu: source.mtu.min(destination.mtu),
-            opposite: if carries_all { Opposite::CarriesAll } else { opposite },
+            opposite: if carries_all {
+                Opposite::CarriesAll
+            } else {
+                opposite
+            },
         };
         Ok((from, to, terms))
     }

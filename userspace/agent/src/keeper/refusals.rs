@@ -66,12 +66,17 @@ impl<T: Tables> Ledger<T> {
     /// What an agent before this one has left.
     pub(super) fn forgive_unknown(&mut self) -> Result<(), TableError> {
         let left = self.tables.refusals()?;
-        left.into_iter().try_for_each(|key| self.tables.remove_refusal(key))
+        left.into_iter()
+            .try_for_each(|key| self.tables.remove_refusal(key))
     }
 
     fn forgive(&mut self, tap: Option<u32>, which: impl Fn(BootTime) -> bool) -> Result<(), TableError> {
         let Self { refusals, tables, .. } = self;
-        for (_, of_tap) in refusals.0.iter_mut().filter(|(of, _)| tap.is_none_or(|tap| tap == **of)) {
+        for (_, of_tap) in refusals
+            .0
+            .iter_mut()
+            .filter(|(of, _)| tap.is_none_or(|tap| tap == **of))
+        {
             let over: Vec<_> = of_tap
                 .iter()
                 .filter(|(_, end)| which(**end))

@@ -10,7 +10,7 @@ use crate::{
 };
 use pairgate_abi::{limits, map};
 use prometheus::{
-    Gauge, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -59,6 +59,7 @@ struct Moment<'a> {
 struct Families {
     packets: IntCounterVec,
     bytes: IntCounterVec,
+    lost: IntCounter,
     pairs: IntGaugeVec,
     taps: IntGaugeVec,
     entries: IntGaugeVec,
@@ -82,7 +83,15 @@ impl Families {
                 "Packets the programs judged",
                 &["verdict", "reason", "direction"],
             )?,
-            bytes: counters("pairgate_bytes_total", "Bytes of packets that passed", &["direction"])?,
+            bytes: counters(
+                "pairgate_bytes_total",
+                "Bytes of packets that passed",
+                &["direction"],
+            )?,
+            lost: IntCounter::new(
+                "pairgate_events_lost_total",
+                "Events and first packets that the agent was too slow for",
+            )?,
             pairs: gauges("pairgate_pairs", "Pair entries in the kernel", &["way"])?,
             taps: gauges("pairgate_taps", "Taps of this host's guests", &["state"])?,
             entries: gauges("pairgate_map_entries", "Entries in a map of the kernel", &["map"])?,
@@ -100,7 +109,10 @@ impl Families {
                 "pairgate_certificate_expiry_timestamp_seconds",
                 "When this host's certificate ends, Unix time",
             )?,
-            goal: IntGauge::new("pairgate_goal_revision", "Newest goal state that the registry sent")?,
+            goal: IntGauge::new(
+                "pairgate_goal_revision",
+                "Newest goal state that the registry sent",
+            )?,
             applied: IntGauge::new("pairgate_applied_revision", "Goal state in force")?,
             tombstones: IntGauge::new("pairgate_tombstones", "Things remembered as dead")?,
             connected: IntGauge::new(
@@ -110,10 +122,11 @@ impl Families {
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 13] {
+    fn all(&self) -> [&dyn Collector; 14] {
         [
             &self.packets,
             &self.bytes,
+            &self.lost,
             &self.pairs,
             &self.taps,
             &self.entries,
@@ -146,16 +159,18 @@ impl Families {
         for (name, count) in &moment.entries {
             self.room(name, *count, MapFill::capacity(name));
         }
-        let guests = || view.guests.values();
-        let guarded = guests().filter(|guest| guest.state == "guarded").count();
-        self.taps.with_label_values(&["guarded"]).set(number(guarded));
-        let failed = view.guests.len().saturating_sub(guarded);
-        self.taps.with_label_values(&["failed"]).set(number(failed));
+        let count = |state| view.guests.values().filter(|guest| guest.state == state).count();
+        let (guarded, absent) = (count("guarded"), count("absent"));
+        let failed = view.guests.len().saturating_sub(guarded + absent);
+        for (state, taps) in [("guarded", guarded), ("absent", absent), ("failed", failed)] {
+            self.taps.with_label_values(&[state]).set(number(taps));
+        }
         let abi = pairgate_abi::ABI_VERSION.to_string();
         let version = env!("CARGO_PKG_VERSION");
         self.build.with_label_values(&[version, &abi]).set(1);
         self.lease.set(moment.now.until(view.lease).as_secs_f64());
-        self.certificate.set(moment.certificate_ends_unix_ms as f64 / 1000.0);
+        self.certificate
+            .set(moment.certificate_ends_unix_ms as f64 / 1000.0);
         let revision = |revision| i64::try_from(revision).unwrap_or(i64::MAX);
         self.goal.set(revision(moment.goal));
         self.applied.set(revision(view.applied.unwrap_or(0)));
@@ -165,6 +180,7 @@ impl Families {
     }
 
     fn count(&self, counts: &SlotCounts) {
+        self.lost.inc_by(counts.lost());
         for (direction, reason, packets) in counts.dropped() {
             let labels = ["drop", reason.word(), direction.word()];
             self.packets.with_label_values(&labels).inc_by(packets);

@@ -293,7 +293,11 @@ mod tests {
         assert_eq!(desk.next(|_| true), None, "there is no place yet");
         desk.done(wish(1, 0), Outcome::Opened, at(2));
         let held = |waiting: &Wish| *waiting != wish(1, 100);
-        assert_eq!(desk.next(held), Some(wish(1, 101)), "the first is not held any more");
+        assert_eq!(
+            desk.next(held),
+            Some(wish(1, 101)),
+            "the first is not held any more"
+        );
         assert_eq!(desk.next(held), None);
         desk.done(wish(1, 101), Outcome::Opened, at(3));
         assert_eq!(desk.next(held), Some(wish(1, 102)));
@@ -314,7 +318,9 @@ mod tests {
         for last in 0..3 {
             desk.done(wish(0, last), Outcome::Opened, at(2));
         }
-        let turns: Vec<_> = std::iter::from_fn(|| desk.next(|_| true)).map(|wish| wish.tap).collect();
+        let turns: Vec<_> = std::iter::from_fn(|| desk.next(|_| true))
+            .map(|wish| wish.tap)
+            .collect();
         assert_eq!(turns, [100, 101, 100]);
     }
 

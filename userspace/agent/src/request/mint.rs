@@ -1,5 +1,6 @@
 //! Asking the registry for a token, and looking at what it gives.
 
+use crate::registry_link::RegistryLink;
 use crate::{
     answer,
     clock::{BootTime, RegistryClock},
@@ -10,7 +11,6 @@ use pairgate_token::{
     Claims, MINT_NONCE_LEN, MintProof, MintQuestion, Refusal, Untimely, UnverifiedToken, address_bytes,
 };
 use std::{net::IpAddr, time::Duration};
-use crate::registry_link::RegistryLink;
 use uuid::Uuid;
 
 /// A mint takes milliseconds; a registry that takes longer is asked again by the next packet.

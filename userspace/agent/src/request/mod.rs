@@ -12,7 +12,7 @@ use crate::{
     admit::{self, Facts, Offerer, Refusal},
     clock::{BootTime, RegistryClock},
     goal::Guest,
-    hold::{Hold, HeldFrame},
+    hold::{HeldFrame, Hold},
     keeper::{Admitted, Errand, KeeperHandle, Memory, Way},
     metrics::Metrics,
     net::{Net, WayError},
@@ -28,30 +28,19 @@ use pairgate_api::{
     grpc::{self, registry_client::RegistryClient},
     routes::Role,
 };
-use pairgate_packet::outer;
 use pairgate_token::address_from_bytes;
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::mpsc,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zerocopy::FromBytes;
 
-/// Bytes of our headers around an inner packet.
-const fn overhead(underlay: IpAddr) -> u32 {
-    let headers = match underlay {
-        IpAddr::V4(_) => outer::LENGTH_V4,
-        IpAddr::V6(_) => outer::LENGTH_V6,
-    };
-    // Less than a hundred.
-    headers as u32
-}
-
-/// How exactly the time of held packets is kept.
+/// How exactly the time of held packets is kept, and how soon a first goal state is noticed.
 const PATIENCE_STEP: Duration = Duration::from_millis(50);
 
 /// Hints to peers at a time.
@@ -81,7 +70,9 @@ impl RequestError {
         match self {
             Self::Mint(MintError::Refused(_)) => true,
             Self::Offer(OfferError::Refused { because, .. }) => !NOT_YET.contains(&because.as_str()),
-            Self::NoGuest | Self::Lease | Self::Mint(_) | Self::Way(_) | Self::Offer(_) | Self::Carry(_) => false,
+            Self::NoGuest | Self::Lease | Self::Mint(_) | Self::Way(_) | Self::Offer(_) | Self::Carry(_) => {
+                false
+            }
         }
     }
 }
@@ -143,6 +134,13 @@ impl Requester {
         mut errands: mpsc::Receiver<Errand>,
         stop: CancellationToken,
     ) -> io::Result<()> {
+        // Before a goal state is in force no guest is known, and every answer would be no.
+        while self.keeper.view().goal.is_none() {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = sleep(PATIENCE_STEP) => {}
+            }
+        }
         let (mut events, mut held) = (readable(rings.events)?, readable(rings.held)?);
         let mut work = Work::default();
         let mut tidy = interval(desk::REFUSAL_MEMORY);
@@ -203,6 +201,11 @@ impl Requester {
             self.hold.unreadable(record.slot);
             return None;
         };
+        if frame.is_old(BootTime::now()) {
+            // It lay in the ring while no agent ran.
+            self.hold.end(frame, Err(DropReason::NoPair));
+            return None;
+        }
         let noted = (frame.key, frame.raised);
         self.hold.keep(frame);
         Some(noted)
@@ -272,7 +275,8 @@ impl Requester {
 
     fn ask(&self, wish: Wish, work: &mut Work) {
         let requester = self.clone();
-        work.requests.spawn(async move { (wish, requester.fulfil(wish).await) });
+        work.requests
+            .spawn(async move { (wish, requester.fulfil(wish).await) });
     }
 
     /// A pair that has become something else meanwhile needs nothing: the keeper looks again.
@@ -383,8 +387,10 @@ impl Requester {
                 true => Ok(back),
                 false => Err(Refusal::NotHere),
             });
-            back.inspect_err(|why| tracing::warn!(%why, "the registry's token for the way back is not good here"))
-                .ok()
+            back.inspect_err(
+                |why| tracing::warn!(%why, "the registry's token for the way back is not good here"),
+            )
+            .ok()
         };
         Ok(self.keeper.join(there, back).await?)
     }

@@ -164,9 +164,17 @@ fn keep_in_step(
     let (has_address, address_there) = watch::channel(true);
     let news = shared.wake.uplink.clone();
     let (net, keeper) = (shared.net.clone(), shared.keeper.clone());
-    let watching = shared.uplink.clone().watch(net, keeper, has_address, news, stop());
+    let watching = shared
+        .uplink
+        .clone()
+        .watch(net, keeper, has_address, news, stop());
     spawn(tasks, "uplink", watching);
-    let hearing = news::run(shared.uplink.index, shared.adoption.clone(), shared.wake.clone(), stop());
+    let hearing = news::run(
+        shared.uplink.index,
+        shared.adoption.clone(),
+        shared.wake.clone(),
+        stop(),
+    );
     spawn(tasks, "news", hearing);
     let renewing = lease::run(
         shared.registry.clone(),

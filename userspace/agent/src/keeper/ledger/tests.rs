@@ -18,6 +18,7 @@ mod local;
 mod model;
 mod refusals;
 mod renewal;
+mod ways;
 
 const TAP: u32 = 7;
 /// Of the second guest, if there is one.

@@ -75,5 +75,8 @@ fn a_change_of_addresses_under_the_same_generation_reaches_the_programs() {
     apply(&mut ledger, &case, 2);
     let after = row(&kernel);
     assert_eq!((after.count, after.slot), (1, before.slot));
-    assert_eq!(after.addresses[1], [0; 16], "what went is not left behind the count");
+    assert_eq!(
+        after.addresses[1], [0; 16],
+        "what went is not left behind the count"
+    );
 }

@@ -46,9 +46,14 @@ fn carried(change: impl FnOnce(&mut Claims)) -> crate::present::CarriedPair {
 fn talking() -> (Fake, Case, Ledger<Fake>) {
     let (kernel, (case, _)) = (Fake::default(), sender());
     let mut ledger = running(&kernel, &case, 1);
-    ledger.carry(&carried(|claims| claims.grants = https()), WAY, NOW).unwrap();
+    ledger
+        .carry(&carried(|claims| claims.grants = https()), WAY, NOW)
+        .unwrap();
     let entry = *kernel.0.borrow().outgoing.values().next().unwrap();
-    assert_eq!(ledger.may_send(slot(&ledger), &entry, &question(), NOW).unwrap(), Ok(()));
+    assert_eq!(
+        ledger.may_send(slot(&ledger), &entry, &question(), NOW).unwrap(),
+        Ok(())
+    );
     assert_eq!(flows(&kernel, &ledger).len(), 1, "the question was noted");
     (kernel, case, ledger)
 }
@@ -80,7 +85,10 @@ fn what_cannot_be_forgotten_gives_no_receipt_until_it_is() {
     assert!(ledger.take_up(Arc::new(case.goal(2)), NOW).is_err());
     kernel.0.borrow_mut().fails = None;
     ledger.take_up(Arc::new(case.goal(2)), NOW).unwrap();
-    assert!(flows(&kernel, &ledger).is_empty(), "the entry is gone already, the talk was not");
+    assert!(
+        flows(&kernel, &ledger).is_empty(),
+        "the entry is gone already, the talk was not"
+    );
 }
 
 #[test]
@@ -117,7 +125,13 @@ fn a_new_agent_keeps_what_belongs_to_an_entry_and_nothing_else() {
         ..flows(&kernel, &ledger)[0]
     };
     let slot = slot(&ledger);
-    kernel.0.borrow_mut().flows.get_mut(&slot).unwrap().insert(stray, 1);
+    kernel
+        .0
+        .borrow_mut()
+        .flows
+        .get_mut(&slot)
+        .unwrap()
+        .insert(stray, 1);
     let mut ledger = Ledger::read(kernel.clone(), NOW).unwrap();
     apply(&mut ledger, &case, 1);
     let left = flows(&kernel, &ledger);
@@ -155,7 +169,10 @@ fn a_held_packet_is_judged_as_the_program_would_have() {
         ..entry
     };
     assert_eq!(judge(&expired, &question(), NOW), Err(DropReason::Expired));
-    assert_eq!(judge(&entry, &question(), end.max(NOW.after(LEASE))), Err(DropReason::Lease));
+    assert_eq!(
+        judge(&entry, &question(), end.max(NOW.after(LEASE))),
+        Err(DropReason::Lease)
+    );
 }
 
 #[test]
@@ -187,7 +204,9 @@ fn a_two_way_pair_that_carries_everything_notes_nothing() {
     let mut ledger = running(&kernel, &case, 1);
     let answered = |ledger: &Ledger<Fake>| {
         let (own, peer) = (case.claims.destination_address, case.claims.source_address);
-        ledger.book().answers(TAP, address_bytes(own), address_bytes(peer))
+        ledger
+            .book()
+            .answers(TAP, address_bytes(own), address_bytes(peer))
     };
     assert_eq!(answered(&ledger), crate::carries::Opposite::Other);
     admit(&mut ledger, &case).unwrap();
@@ -201,7 +220,9 @@ fn a_two_way_pair_that_carries_everything_notes_nothing() {
     admit(&mut ledger, &case).unwrap();
     let (own, peer) = (case.claims.destination_address, case.claims.source_address);
     assert_eq!(
-        ledger.book().answers(TAP, address_bytes(own), address_bytes(peer)),
+        ledger
+            .book()
+            .answers(TAP, address_bytes(own), address_bytes(peer)),
         crate::carries::Opposite::Other
     );
 }

@@ -114,7 +114,10 @@ impl Tables for Fake {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("open_in")?;
         let entry = entries::incoming(pair, seat);
-        assert_ne!(entry.src_host, entry.dst_host, "what comes from ourselves would be received");
+        assert_ne!(
+            entry.src_host, entry.dst_host,
+            "what comes from ourselves would be received"
+        );
         assert!(
             kernel.incoming.insert(handle, entry).is_none(),
             "a handle in use was given again"
@@ -147,7 +150,10 @@ impl Tables for Fake {
     ) -> Result<(OutKey, OutEntry), TableError> {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("open_local")?;
-        let (key, entry) = (entries::out_key(pair.claims(), from.tap), entries::local(pair, to, terms));
+        let (key, entry) = (
+            entries::out_key(pair.claims(), from.tap),
+            entries::local(pair, to, terms),
+        );
         kernel.outgoing.insert(key, entry);
         Ok((key, entry))
     }
@@ -267,7 +273,11 @@ impl Tables for Fake {
 
     fn flow_used(&self, slot: u32, flow: FlowKey) -> Result<Option<u64>, TableError> {
         let kernel = self.0.borrow();
-        Ok(kernel.flows.get(&slot).and_then(|flows| flows.get(&flow)).copied())
+        Ok(kernel
+            .flows
+            .get(&slot)
+            .and_then(|flows| flows.get(&flow))
+            .copied())
     }
 
     fn note_flow(&mut self, slot: u32, flow: FlowKey, at: BootTime) -> Result<(), TableError> {

@@ -209,7 +209,13 @@ fn a_pair_inside_a_host_is_renewed_and_removed_when_unused_like_any_other() {
     let mut ledger = running(&kernel, &case, 1);
     join(&mut ledger, &case).unwrap();
     let asks_at = NOW.after(Duration::from_secs(3600 * 6 / 10));
-    kernel.0.borrow_mut().outgoing.get_mut(&key(OTHER_TAP, 11, 21)).unwrap().used_ns = asks_at.nanos();
+    kernel
+        .0
+        .borrow_mut()
+        .outgoing
+        .get_mut(&key(OTHER_TAP, 11, 21))
+        .unwrap()
+        .used_ns = asks_at.nanos();
     assert_eq!(ledger.look(asks_at).unwrap(), [key(OTHER_TAP, 11, 21)]);
     assert!(
         ledger.again(case.address, None, asks_at).is_empty(),

@@ -61,8 +61,15 @@ fn a_guest_that_tries_every_address_fills_its_own_share() {
         );
     }
     assert_eq!(ledger.refuse(to(TAP, 200), Some(1), NOW).unwrap(), Memory::Full);
-    assert_eq!(ledger.refuse(to(TAP, 0), Some(1), NOW).unwrap(), Memory::Kept, "known");
-    assert_eq!(ledger.refuse(to(OTHER_TAP, 0), Some(1), NOW).unwrap(), Memory::Kept);
+    assert_eq!(
+        ledger.refuse(to(TAP, 0), Some(1), NOW).unwrap(),
+        Memory::Kept,
+        "known"
+    );
+    assert_eq!(
+        ledger.refuse(to(OTHER_TAP, 0), Some(1), NOW).unwrap(),
+        Memory::Kept
+    );
     let later = NOW.after(REFUSAL_LIFE);
     assert_eq!(ledger.refuse(to(TAP, 200), Some(1), later).unwrap(), Memory::Kept);
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// Life of a host's certificate.
 pub const CERTIFICATE_LIFE_SECS: u64 = 86_400;
-/// Refused enrolments that are written down each minute.
+/// Refused enrolments that are written down each minute, in the audit and in the log.
 const REFUSALS_A_MINUTE_MAX: u32 = 60;
 
 /// Why a host was not enrolled.
@@ -90,25 +90,24 @@ impl Registry {
             }
             Err(error) => {
                 let because = error.word();
-                tracing::warn!(name = %asked_for, %zero, because = because.unwrap_or("failed"), "host not enrolled");
-                if let Some(because) = because {
-                    self.enrolment_refused(zero, asked_for, because).await?;
+                // A zero certificate must not be usable to fill the disk, neither with rows nor with lines.
+                if self.refused_enrolments.fetch_add(1, Ordering::Relaxed) < REFUSALS_A_MINUTE_MAX {
+                    tracing::warn!(name = %asked_for, %zero, because = because.unwrap_or("failed"), "host not enrolled");
+                    if let Some(because) = because {
+                        self.enrolment_refused(zero, asked_for, because).await?;
+                    }
                 }
             }
         }
         result
     }
 
-    /// Up to a bound, so that a zero certificate cannot be used to fill the disk; the log has them all.
     async fn enrolment_refused(
         &self,
         zero: Uuid,
         name: Name,
         because: &'static str,
     ) -> Result<(), StoreError> {
-        if self.refused_enrolments.fetch_add(1, Ordering::Relaxed) >= REFUSALS_A_MINUTE_MAX {
-            return Ok(());
-        }
         let actor = Actor::Caller {
             role: Role::Zero,
             id: zero,

@@ -34,7 +34,7 @@ const UNFINISHED: &str = ".init";
 
 const DAY_SECS: u64 = 86_400;
 pub(crate) const REGISTRY_LIFE_SECS: u64 = 365 * DAY_SECS;
-const OPERATOR_LIFE_SECS: u64 = 365 * DAY_SECS;
+pub(crate) const OPERATOR_LIFE_SECS: u64 = 365 * DAY_SECS;
 const ZERO_LIFE_SECS: u64 = 7 * DAY_SECS;
 const ZERO_USES: u32 = 1000;
 
@@ -193,7 +193,7 @@ fn make_directory(path: &Path) -> Result<(), InitError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io_error("protect", path))
 }
 
-fn write(directory: &Path, name: &str, text: &str) -> Result<(), InitError> {
+pub(crate) fn write(directory: &Path, name: &str, text: &str) -> Result<(), InitError> {
     let path = directory.join(name);
     let written = OpenOptions::new()
         .write(true)

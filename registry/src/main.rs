@@ -4,7 +4,10 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use pairgate_registry::{authority::ServerAddress, init::init, settings::Settings, start};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use pairgate_registry::{
+    authority::ServerAddress, init::init, inventory::Name, rescue::make_operator, settings::Settings, start,
+};
 use std::{
     io::IsTerminal,
     net::SocketAddr,
@@ -33,6 +36,18 @@ enum Command {
         /// An IP address or name by which agents and operators reach the registry; may be given again.
         #[arg(long = "address", value_name = "IP_OR_NAME", required = true)]
         addresses: Vec<ServerAddress>,
+    },
+    /// Make an operator certificate here, while the service is stopped: for when there is no good one left.
+    Operator {
+        /// Where `init` has put everything; the certificate and its key are put there too.
+        #[arg(long)]
+        state_dir: PathBuf,
+        /// The master key under which the VMs' keys are sealed; STATE_DIR/master.key unless given.
+        #[arg(long, value_name = "FILE")]
+        master_key: Option<PathBuf>,
+        /// Who gets it: a name such as alice.
+        #[arg(long)]
+        owner: Name,
     },
     /// Run the service until SIGTERM or SIGINT.
     Serve {
@@ -63,6 +78,11 @@ fn main() -> ExitCode {
         .init();
     let done = match Arguments::parse().command {
         Command::Init { state_dir, addresses } => make(&state_dir, &addresses),
+        Command::Operator {
+            state_dir,
+            master_key,
+            owner,
+        } => rescue(&state_dir, master_key.as_deref(), &owner),
         Command::Serve {
             state_dir,
             master_key,
@@ -106,12 +126,43 @@ fn make(state_dir: &Path, addresses: &[ServerAddress]) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn rescue(state_dir: &Path, master_key: Option<&Path>, owner: &Name) -> anyhow::Result<()> {
+    let made = make_operator(state_dir, master_key, owner).context("no operator certificate was made")?;
+    println!(
+        "{} made, with its key beside it: move both to where they are used",
+        made.display()
+    );
+    Ok(())
+}
+
+/// What all places of the server together may need, and then some.
+const DESCRIPTORS: u64 = 16_384;
+
+/// The usual soft limit of 1024 is for programs that use `select`; a thousand agents need more. The service runs
+/// with what it has if it may not have more.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let wanted = soft.max(hard.min(DESCRIPTORS));
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+        Ok(wanted)
+    });
+    match raised {
+        Ok(descriptors) if descriptors >= DESCRIPTORS => {}
+        Ok(descriptors) => tracing::warn!(
+            descriptors,
+            "few file descriptors: more hosts than that cannot be served"
+        ),
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors could not be raised"),
+    }
+}
+
 fn serve(
     state_dir: &Path,
     master_key: Option<&Path>,
     listen: SocketAddr,
     settings: Settings,
 ) -> anyhow::Result<()> {
+    raise_descriptors();
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = CancellationToken::new();

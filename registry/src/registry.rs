@@ -8,7 +8,11 @@ use crate::{
     inventory::fence::Fenced,
     issue::Memory,
     lanes::Lanes,
-    manage::open_fenced,
+    manage::{
+        once::{REMEMBERED_MS, UnderWay},
+        open_fenced,
+    },
+    quota::Quota,
     renew::Own,
     settings::{Before, Settings},
     standing::Standings,
@@ -88,6 +92,9 @@ pub struct Registry {
     pub(crate) settings: Settings,
     pub(crate) before: Before,
     pub(crate) memory: Memory,
+    pub(crate) quota: Quota,
+    /// Requests under a key.
+    pub(crate) under_way: UnderWay,
     /// Of hosts and zero certificates.
     pub(crate) lanes: Lanes,
     /// Within the current minute.
@@ -146,6 +153,8 @@ impl Registry {
             settings,
             before,
             memory: Memory::default(),
+            quota: Quota::default(),
+            under_way: UnderWay::default(),
             lanes: Lanes::default(),
             refused_enrolments: AtomicU32::new(0),
             stop,
@@ -232,6 +241,13 @@ impl Registry {
             {
                 tracing::error!(%error, "old tombstones could not be forgotten");
             }
+            let before_unix_ms = self.clock.now_unix_ms().saturating_sub(REMEMBERED_MS);
+            let forgotten = self
+                .store
+                .change_essential(move |change| change.forget_keys(before_unix_ms));
+            if let Err(error) = forgotten.await {
+                tracing::error!(%error, "old keys of requests could not be forgotten");
+            }
         }
     }
 
@@ -304,7 +320,7 @@ async fn adopt_first_operator(store: &Store, directory: &Path, installation: Uui
     Ok(())
 }
 
-fn lock(directory: &Path) -> Result<Flock<File>, StartError> {
+pub(crate) fn lock(directory: &Path) -> Result<Flock<File>, StartError> {
     let file = File::open(directory).map_err(|source| StartError::Read {
         path: directory.to_owned(),
         source,

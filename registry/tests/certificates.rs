@@ -8,8 +8,10 @@ mod support;
 use hyper::StatusCode;
 use pairgate_api::grpc;
 use pairgate_identity::Credentials;
+use pairgate_registry::rescue::{RescueError, make_operator};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use support::*;
 use tonic::Code;
 
@@ -216,5 +218,40 @@ async fn a_store_from_before_operators_were_written_down_takes_over_the_first_on
     service.start().await;
     let operator = service.credentials("operator");
     assert_eq!(asks(&service, &operator).await, StatusCode::OK);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn when_no_operator_is_left_the_registrys_own_machine_makes_one_beside_no_running_service() {
+    let mut service = Service::new(600, 60).await;
+    let owner = "rescue".parse().unwrap();
+    let refused = make_operator(&service.state(), None, &owner).unwrap_err();
+    assert!(matches!(refused, RescueError::InUse(_)), "{refused}");
+    service.stop().await;
+    let store = rusqlite::Connection::open(service.state().join("registry.db")).unwrap();
+    store
+        .execute("UPDATE operator SET expires_unix_ms = 1", [])
+        .unwrap();
+    drop(store);
+
+    make_operator(&service.state(), None, &owner).unwrap();
+    let refused = make_operator(&service.state(), None, &owner).unwrap_err();
+    assert!(matches!(refused, RescueError::Exists(_)), "{refused}");
+    let mode = |name: &str| {
+        std::fs::metadata(service.state().join(name))
+            .unwrap()
+            .permissions()
+    };
+    assert_eq!(mode("operator-rescue.key").mode() & 0o777, 0o600);
+    service.start().await;
+    assert_eq!(
+        asks(&service, &service.credentials("operator")).await,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        asks(&service, &service.credentials("operator-rescue")).await,
+        StatusCode::OK
+    );
+    assert_eq!(service.audited("operator_made"), 2);
     service.stop().await;
 }

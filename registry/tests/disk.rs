@@ -122,6 +122,12 @@ async fn inside() {
         "the reserve is not for this"
     );
 
+    let is_full = async |daemon: &Daemon| {
+        let (_, status) = rest(&daemon.address, &operator, "GET", "/api/v1/status", None).await;
+        status["disk_is_full"].as_bool().unwrap()
+    };
+    assert!(is_full(&daemon).await);
+
     // Killed and started again with the disk as full as it is.
     daemon.killer().kill();
     daemon.log().await;
@@ -142,6 +148,7 @@ async fn inside() {
     let (status, answer) = rest(&daemon.address, &operator, "POST", "/api/v1/networks", Some(body)).await;
     assert!(status.is_success(), "there is room again: {answer}");
     assert!(state.join("reserve").exists(), "and the reserve is whole again");
+    assert!(!is_full(&daemon).await);
     daemon.killer().kill();
     daemon.log().await;
     nix::mount::umount(disk).unwrap();

@@ -1,4 +1,4 @@
-//! A stolen host, many clients at once, and a log at its most talkative.
+//! A stolen host, and many clients at once.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ mod support;
 
 use pairgate_api::grpc::{self, tombstone::Dead};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fmt::Write, fs, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 use support::{daemon::Daemon, *};
 use tokio::{task::JoinSet, time::sleep};
 use tonic::Code;
@@ -110,10 +110,15 @@ async fn many_clients_allow_and_deny_one_pair_and_no_id_is_used_twice_or_forgott
             for turn in 0..6 {
                 let mut body = pair("web1", "db1");
                 if (client + turn) % 2 == 0 {
+                    // Of every four clients one narrows what the others allow.
+                    if client % 4 == 0 {
+                        body["grant"] = json!(["tcp/443"]);
+                    }
                     let path = "/api/v1/networks/default/pairs";
                     let (status, pairs) = rest(&address, &operator, "POST", path, Some(body)).await;
                     assert!(status.is_success(), "{pairs}");
-                    ids.extend(pairs.as_array().unwrap().iter().map(|pair| pair["id"].clone()));
+                    let pairs = pairs["pairs"].as_array().unwrap();
+                    ids.extend(pairs.iter().map(|pair| pair["id"].clone()));
                 } else {
                     body["timeout_ms"] = 0.into();
                     let path = "/api/v1/networks/default/denials";
@@ -177,7 +182,7 @@ async fn no_number_comes_again_after_kill_nine_and_the_first_token_of_each_pair_
         denial["timeout_ms"] = 0.into();
         post("/api/v1/networks/default/denials", denial).await;
         let pairs = post("/api/v1/networks/default/pairs", pair("web1", "db1")).await;
-        for allowed in pairs.as_array().unwrap() {
+        for allowed in pairs["pairs"].as_array().unwrap() {
             let id = allowed["id"].as_u64().unwrap();
             assert!(id > last_pair, "{id} came after {last_pair}");
             last_pair = id;
@@ -213,67 +218,4 @@ async fn no_number_comes_again_after_kill_nine_and_the_first_token_of_each_pair_
     }
     assert!(rounds > 0, "the test must have minted something");
     drop(h2);
-}
-
-/// The secret in every form in which somebody might print bytes; a part of it is enough to give it away.
-fn forms(what: &str, secret: &[u8]) -> Vec<(String, String)> {
-    let part = &secret[..12];
-    let (mut hex, mut escaped) = (String::new(), String::new());
-    for byte in part {
-        write!(hex, "{byte:02x}").unwrap();
-        write!(escaped, "{}", byte.escape_ascii()).unwrap();
-    }
-    let list = part.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-    [
-        hex.clone(),
-        hex.to_uppercase(),
-        list.replace(' ', ""),
-        list,
-        escaped,
-    ]
-    .into_iter()
-    .map(|form| (what.to_owned(), form))
-    .collect()
-}
-
-#[tokio::test]
-async fn the_most_talkative_log_and_the_audit_hold_no_secret() {
-    let mut service = Service::new(600, 60).await;
-    let (h1, h2) = service.laboratory().await;
-    service.stop().await;
-    let daemon = Daemon::start(&service.state(), "RUST_LOG=trace").await;
-    let (mut h1, mut h2) = (daemon.met_by(h1), daemon.met_by(h2));
-    let mut secrets = Vec::new();
-    for host in [&mut h1, &mut h2] {
-        let mut follower = host.follow(b"one").await;
-        let state = follower.next().await.unwrap().unwrap();
-        follower.receipt(state.revision).await;
-        host.lease().await;
-        for vm in &state.vms {
-            secrets.extend(forms("a VM's key", &vm.secret_key));
-        }
-        let Some(web1) = vm(&state, "web1") else { continue };
-        let ask = question(web1, "10.77.0.21", 1, now_unix_secs());
-        secrets.extend(forms("a proof", &ask.proof));
-        let token = host.mint(ask).await.unwrap().unwrap().token;
-        secrets.extend(forms("a token's tag", &token[token.len() - 32..]));
-        let mut forged = question(web1, "10.77.0.21", 2, now_unix_secs());
-        forged.proof[0] ^= 1;
-        assert!(host.mint(forged).await.unwrap().is_none());
-    }
-    for name in ["ca", "registry", "operator", "zero"] {
-        let pem = fs::read_to_string(service.state().join(format!("{name}.key"))).unwrap();
-        let line = pem.lines().nth(1).unwrap();
-        secrets.push((format!("{name}.key"), line[line.len() - 24..].to_owned()));
-    }
-    daemon.terminate();
-    let log = daemon.log().await;
-    assert!(log.contains("receipt") && log.contains("TRACE"), "it talks");
-    let store = rusqlite::Connection::open(service.state().join("registry.db")).unwrap();
-    let sql = "SELECT group_concat(actor || event || detail) FROM audit";
-    let audit: String = store.query_row(sql, [], |row| row.get(0)).unwrap();
-    for (what, form) in secrets {
-        assert!(!log.contains(&form), "{what} is in the log as {form}");
-        assert!(!audit.contains(&form), "{what} is in the audit as {form}");
-    }
 }

@@ -8,6 +8,7 @@ mod support;
 use pairgate_api::grpc::tombstone::Dead;
 use pairgate_token::{Claims, UnverifiedToken};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 use support::*;
 
 const NETWORKS: &str = "/api/v1/networks";
@@ -272,6 +273,56 @@ async fn a_changed_grant_ends_the_old_ids_and_the_same_grant_keeps_them() {
 }
 
 #[tokio::test]
+async fn a_new_pair_is_a_new_revision_and_the_hosts_of_its_vms_are_heard_of_for_a_moment() {
+    let mut service = Service::new(600, 60).await;
+    let (mut h1, mut h2) = service.laboratory().await;
+    let (mut one, mut two) = (h1.follow(b"one").await, h2.follow(b"two").await);
+    let before = one.next().await.unwrap().unwrap().revision;
+    let new = |timeout_ms: u64| json!({"source": "web1", "destination": "db2", "timeout_ms": timeout_ms});
+    let deny = json!({"source": "web1", "destination": "db2", "timeout_ms": 0});
+    let denials = "/api/v1/networks/default/denials";
+
+    let begun = Instant::now();
+    service.post(PAIRS, new(0)).await;
+    assert_eq!(
+        one.until(before + 1).await.revision,
+        before + 1,
+        "agents forget by it what they were refused"
+    );
+    service.post(PAIRS, new(10_000)).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "nothing to wait for, or nothing that is new"
+    );
+    service.post(denials, deny.clone()).await;
+
+    // Nobody answers: it is told after a second, and not as a failure.
+    let begun = Instant::now();
+    let allowed = service.post(PAIRS, new(10_000)).await;
+    assert_eq!(allowed["ended"]["applied"], true);
+    let waited = begun.elapsed();
+    assert!(
+        (Duration::from_millis(900)..Duration::from_secs(5)).contains(&waited),
+        "{waited:?}"
+    );
+    service.post(denials, deny).await;
+
+    let begun = Instant::now();
+    tokio::join!(service.post(PAIRS, new(10_000)), async {
+        let revision = before + 5;
+        for follower in [&mut one, &mut two] {
+            let state = follower.until(revision).await;
+            follower.receipt(state.revision).await;
+        }
+    });
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "both have heard, so it does not wait on"
+    );
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn tokens_say_what_their_direction_carries() {
     let mut service = Service::new(600, 60).await;
     let (mut h1, mut h2) = service.laboratory().await;
@@ -329,5 +380,74 @@ async fn grants_that_say_nothing_sound_change_nothing() {
     }
     let kept = carried(&service.get(PAIRS).await);
     assert_eq!(kept[0], ("web1 db1".to_owned(), 1, "all".to_owned()));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn two_networks_with_the_same_addresses_on_the_same_hosts_know_nothing_of_each_other() {
+    let mut service = Service::new(600, 60).await;
+    let (mut h1, mut h2) = service.laboratory().await;
+    service
+        .post(
+            NETWORKS,
+            json!({"name": "blue", "prefixes": ["10.77.0.0/24", "fd77::/64"]}),
+        )
+        .await;
+    for (name, host, number) in [("web1", "h1", 11), ("db1", "h2", 21)] {
+        let addresses = [format!("10.77.0.{number}"), format!("fd77::{number}")];
+        let vms = "/api/v1/networks/blue/vms";
+        service
+            .post(vms, json!({"name": name, "addresses": addresses}))
+            .await;
+        service
+            .post(&format!("{vms}/{name}/placement"), json!({"host": host}))
+            .await;
+    }
+    let state1 = h1.follow(b"one").await.next().await.unwrap().unwrap();
+    let state2 = h2.follow(b"two").await.next().await.unwrap().unwrap();
+    let of = |state: &pairgate_api::grpc::GoalState, network: &str, name: &str| {
+        let mut vms = state.vms.iter();
+        vms.find(|vm| vm.network == network && vm.name == name)
+            .unwrap()
+            .clone()
+    };
+    let (blue, other) = (of(&state1, "blue", "web1"), of(&state1, "default", "web1"));
+    assert_ne!(blue.tap, other.tap, "two taps on one host");
+    let now = now_unix_secs();
+    let refused = h1.mint(question(&blue, "10.77.0.21", 1, now)).await.unwrap();
+    assert!(refused.is_none(), "only the other network's pair is allowed");
+    let minted = h1
+        .mint(question(&other, "fd77::21", 2, now))
+        .await
+        .unwrap()
+        .unwrap();
+    claims(minted.token, &of(&state2, "default", "db1"));
+
+    service
+        .post("/api/v1/networks/blue/pairs", pair("web1", "db1"))
+        .await;
+    service.deny(0).await;
+    let minted = h1
+        .mint(question(&blue, "10.77.0.21", 3, now))
+        .await
+        .unwrap()
+        .unwrap();
+    let claims = claims(minted.token, &of(&state2, "blue", "db1"));
+    assert_eq!(claims.network.as_bytes(), blue.network_id.as_slice());
+    assert!(
+        h1.mint(question(&other, "10.77.0.21", 4, now))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    // A VM of one network that names the other is nobody there.
+    let mut stray = blue.clone();
+    stray.network_id = other.network_id.clone();
+    assert!(
+        h1.mint(question(&stray, "10.77.0.21", 5, now))
+            .await
+            .unwrap()
+            .is_none()
+    );
     service.stop().await;
 }

@@ -56,3 +56,20 @@ async fn a_vm_that_asks_without_end_is_stopped_and_nobody_else_is() {
     let told: i64 = store.query_row(sql, [], |row| row.get(0)).unwrap();
     assert!(told > 0);
 }
+
+#[tokio::test]
+async fn a_host_that_begins_to_follow_without_end_is_stopped_and_nobody_else_is() {
+    let mut service = Service::new(600, 60).await;
+    let (mut h1, mut h2) = service.laboratory().await;
+    let mut last = Code::Ok;
+    for _ in 0..2_000 {
+        if let Err(status) = h2.client.follow(tokio_stream::pending()).await {
+            last = status.code();
+            break;
+        }
+    }
+    assert_eq!(last, Code::ResourceExhausted);
+    h1.follow(b"one").await.next().await.unwrap().unwrap();
+    h2.lease().await;
+    service.stop().await;
+}

@@ -78,6 +78,13 @@ async fn a_narrowed_grant_is_waited_for_like_a_denial() {
         [row("h2", "unanswered"), row("h1", "unanswered")]
     );
     assert_eq!(allowed["ended"]["told"], json!(["h1", "h2"]));
+    let again = service.post(PAIRS, narrow("tcp/443", 50)).await;
+    assert_eq!(again["pairs"], allowed["pairs"]);
+    assert_eq!(
+        states(&again["ended"]),
+        [row("h2", "unanswered"), row("h1", "unanswered")],
+        "asked again, it waits for the same receipts"
+    );
 
     let (allowed, ()) = tokio::join!(service.post(PAIRS, narrow("udp/53", 5_000)), async {
         let first = one.next().await.unwrap().unwrap();
@@ -130,6 +137,9 @@ async fn other_addresses_begin_everything_anew_and_the_same_ones_nothing() {
         states(&answer["ended"]),
         [row("h2", "unanswered"), row("h1", "unanswered")]
     );
+    let again = json!({"addresses": ["10.77.0.99", "fd77::99", "fd77::21"]});
+    let (_, again) = service.readdress("db1", again).await;
+    assert_eq!(again, answer, "asked again, it waits for the same receipts");
     let revision = answer["ended"]["revision"].as_u64().unwrap();
     let state2 = two.until(revision).await;
     let db1 = vm(&state2, "db1").unwrap();
@@ -258,11 +268,11 @@ async fn a_removed_vm_takes_its_pairs_with_it_and_the_receipts_are_waited_for() 
     h2.lease().await;
     service.post(PAIRS, pair("db1", "db2")).await;
     let shown = service.get(&format!("{VMS}/db1")).await;
+    let before = service.get("/api/v1/status").await["revision"].as_u64().unwrap();
     let (removed, ()) = tokio::join!(
         async { service.delete(&format!("{VMS}/db1?timeout_ms=5000")).await },
         async {
-            let first = one.next().await.unwrap().unwrap();
-            let state = one.until(first.revision + 1).await;
+            let state = one.until(before + 1).await;
             one.receipt(state.revision).await;
             let state = two.until(state.revision).await;
             assert!(vm(&state, "db1").is_none() && vm(&state, "db2").is_some());

@@ -43,12 +43,25 @@ pub struct AuditQuery {
     pub limit: Option<u32>,
 }
 
+/// Which part of a list is asked for. The answer's `Link` header has the address of the next part, if there is one.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Entries at most, 1 to 1000; 1000 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Where the part before ended, as its `Link` header says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
 /// What went wrong, for people and programs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
-    /// A word for programs, never renamed: `not_found`, `exists`, `invalid`, `conflict`, `forbidden`,
-    /// `unavailable`, `internal`.
+    /// A word for programs, never renamed: `not_found`, `exists`, `invalid`, `conflict`, `changed`,
+    /// `key_reused`, `too_many`, `forbidden`, `unavailable`, `internal`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The HTTP status, once more.
@@ -125,6 +138,11 @@ pub struct RemovedHost {
     /// Latest instant at which its last lease ends, Unix milliseconds by registry time; none if it holds none. No VM
     /// was placed there any more.
     pub lease_ends_unix_ms: Option<u64>,
+}
+
+impl Host {
+    /// A `state`: its agent has a certificate.
+    pub const ENROLLED: &str = "enrolled";
 }
 
 /// A zero certificate: good for enrolling hosts, and for nothing else.
@@ -283,7 +301,8 @@ pub struct NewPair {
     /// The destination may only answer what the source began.
     #[serde(default, skip_serializing_if = "is_false")]
     pub one_way: bool,
-    /// How long to wait for the hosts' receipts where another grant ends what was allowed, at most 300 000; unless
+    /// How long to wait for the hosts' receipts where another grant ends what was allowed, at most 300 000. Of it, at
+    /// most a second also until the VMs' hosts have heard of what is new; that they have not is no failure. Unless
     /// given, it answers as soon as the change is durable.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub timeout_ms: u64,
@@ -389,6 +408,8 @@ pub struct Status {
     /// How far the wall clock of the registry's machine is ahead of registry time; 5 000 or more either way is a
     /// fault of that machine.
     pub wall_clock_ahead_ms: i64,
+    /// Whether nothing is written any more but what the disk's reserve is kept for: denials, moves, removals.
+    pub disk_is_full: bool,
     pub token_life_secs: u64,
     pub lease_secs: u64,
     pub hosts: Vec<Host>,

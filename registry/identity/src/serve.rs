@@ -44,6 +44,8 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 /// HTTP/2: what a caller may send before it is read. No request is larger than some kilobytes.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Of a path that is refused, in the log.
+const PATH_SHOWN: usize = 128;
 /// How long open connections may finish after the stop.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
 /// A pause after `accept` fails for want of descriptors or memory; trying again at once would only burn a CPU.
@@ -224,10 +226,16 @@ impl Server {
     ) -> Result<(), Rejected> {
         let identity = caller.identity;
         let asked = Arc::new(AtomicBool::new(false));
-        let (app, body_limit, has_asked) = (self.app, self.limits.body, asked.clone());
+        let gate = Gate {
+            app: self.app,
+            caller,
+            body_limit: self.limits.body,
+            complaints: self.complaints,
+        };
+        let has_asked = asked.clone();
         let service = service_fn(move |request| {
             has_asked.store(true, Ordering::Relaxed);
-            answer(request, caller.clone(), app.clone(), body_limit)
+            gate.clone().answer(request)
         });
         let builder = http_settings();
         let serving = builder.serve_connection(TokioIo::new(stream), service);
@@ -280,28 +288,36 @@ fn time_left(not_after: i64, now_unix_secs: u64) -> Option<Duration> {
     (left > 0).then(|| Duration::from_secs(left))
 }
 
-/// The one gate between callers and the application: the route × role table.
-async fn answer(
-    request: Request<Incoming>,
-    caller: Caller,
+/// The one gate between a caller and the application: the route × role table.
+#[derive(Clone)]
+struct Gate {
     app: Router,
+    caller: Caller,
     body_limit: Duration,
-) -> Result<Response<Body>, Infallible> {
-    let path = request.uri().path();
-    if !routes::allows(path, caller.identity.role) {
-        tracing::info!(?path, caller = %caller.identity, "request refused: not a route of this role");
-        return Ok(forbidden(&request));
-    }
-    let is_stream = routes::is_stream(path);
-    let mut request = request.map(|body| {
-        if is_stream {
-            Body::new(body)
-        } else {
-            Body::new(Timed::new(body, body_limit))
+    complaints: Arc<Complaints>,
+}
+
+impl Gate {
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path();
+        if !routes::allows(path, self.caller.identity.role) {
+            if self.complaints.may_write(Instant::now()).is_some() {
+                let path: String = path.chars().take(PATH_SHOWN).collect();
+                tracing::info!(?path, caller = %self.caller.identity, "request refused: not a route of this role");
+            }
+            return Ok(forbidden(&request));
         }
-    });
-    request.extensions_mut().insert(caller);
-    app.oneshot(request).await
+        let is_stream = routes::is_stream(path);
+        let mut request = request.map(|body| {
+            if is_stream {
+                Body::new(body)
+            } else {
+                Body::new(Timed::new(body, self.body_limit))
+            }
+        });
+        request.extensions_mut().insert(self.caller);
+        self.app.oneshot(request).await
+    }
 }
 
 /// A refusal in the caller's own protocol.

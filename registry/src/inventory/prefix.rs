@@ -273,6 +273,30 @@ mod tests {
     }
 
     proptest! {
+        /// Wrong if false: a prefix would have two spellings, or hold an address that a token refuses.
+        #[test]
+        fn whatever_is_taken_reads_back_and_holds_only_unicast_of_its_family(
+            number: u128,
+            v6: bool,
+            length in 0u8..=129,
+            within: u128,
+            text in "[0-9a-f.:/%]{0,24}",
+        ) {
+            let _ = text.parse::<Prefix>();
+            let network: IpAddr = if v6 { Ipv6Addr::from(number).into() } else { Ipv4Addr::from(number as u32).into() };
+            let taken = match Prefix::new(network, length) {
+                Err(PrefixError::HostBits(meant)) => Prefix::new(meant.network(), length),
+                other => other,
+            };
+            if let Ok(prefix) = taken {
+                prop_assert_eq!(prefix.to_string().parse(), Ok(prefix));
+                let inside = prefix.at(bits(prefix.network) | (within & prefix.family_mask() & !prefix.mask()));
+                prop_assert_eq!(unicast(inside), Ok(inside));
+                let outside = matches!(prefix.check(inside), Err(OutsideError::Outside { .. }));
+                prop_assert!(!outside, "{inside} in {prefix}");
+            }
+        }
+
         #[test]
         fn a_chosen_address_is_the_lowest_that_is_allowed_and_free(
             mut used in proptest::collection::vec(0u8..=15, 0..16),

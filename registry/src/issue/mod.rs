@@ -2,16 +2,16 @@
 //!
 //! Guarantee: a token leaves only if every check held on one snapshot of the store. The first one for a pair and
 //! the generations of its VMs leaves after its audit row is on the disk; those that renew it are counted, and so
-//! are refusals, which look alike from outside. How often a host and a VM may ask is bounded ([`rates`]).
+//! are refusals, which look alike from outside. How often a host and a VM may ask is bounded ([`crate::quota`]).
 
 pub mod judge;
 mod nonces;
-mod rates;
 mod tally;
 
 use crate::{
     Registry,
     audit::{Actor, Event},
+    quota,
     settings::Settings,
     store::{Change, Store, StoreError},
 };
@@ -19,7 +19,6 @@ use judge::{Ask, Minted, Reason};
 use nonces::{Found, Nonces};
 use pairgate_api::routes::Role;
 use pairgate_token::MINT_PROOF_WINDOW_SECS;
-use rates::Rates;
 use std::{net::IpAddr, sync::Arc};
 use tally::{Outcome, Tally};
 use uuid::Uuid;
@@ -38,7 +37,6 @@ pub enum MintError {
 /// What minting remembers between questions.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    rates: Rates,
     nonces: Nonces,
     tally: Tally,
 }
@@ -52,11 +50,8 @@ impl Registry {
         public_key: Vec<u8>,
     ) -> Result<Result<Minted, Reason>, MintError> {
         let now_unix_ms = self.clock.now_unix_ms();
-        if !self
-            .memory
-            .rates
-            .take(ask.host, ask.question.source_vm, now_unix_ms)
-        {
+        let vm = ask.question.source_vm;
+        if !self.quota.take_mint(ask.host, vm, now_unix_ms) {
             self.refused(&ask, Reason::TooOften);
             return Err(MintError::TooOften);
         }
@@ -179,6 +174,6 @@ fn decide(
 /// Whoever asks as often as it may fills no memory of questions, so that bound never refuses by itself.
 const _: () = {
     let remembered_ms = 2 * MINT_PROOF_WINDOW_SECS * 1000;
-    let asked = rates::OF_HOST.burst + remembered_ms / rates::OF_HOST.every_ms;
+    let asked = quota::OF_HOST.burst + remembered_ms / quota::OF_HOST.every_ms;
     assert!(asked <= nonces::PER_HOST_MAX as u64);
 };

@@ -3,7 +3,7 @@
 //! Guarantee: the private key is never ours: a signing request comes in, and of it only the public key is used.
 //! What is revoked is refused from the moment at which the revocation is durable.
 
-use super::{Kind, Refusal};
+use super::{Kind, OfOwner, Page, Refusal};
 use crate::{
     Registry,
     audit::Actor,
@@ -119,8 +119,13 @@ impl Registry {
         })
     }
 
-    pub async fn list_zeros(&self) -> Result<Vec<rest::Zero>, StoreError> {
-        let zeros = self.store.read(|view| view.zero_certificates()).await?;
+    pub async fn list_zeros(&self, page: &Page<OfOwner>) -> Result<Vec<rest::Zero>, StoreError> {
+        let (after, rows) = (page.after_owner(), page.rows());
+        let (owner, id) = (after.0.to_owned(), after.1);
+        let list = self
+            .store
+            .read(move |view| view.list_zero_certificates((&owner, id), rows));
+        let zeros = list.await?;
         Ok(zeros.iter().map(shown_zero).collect())
     }
 
@@ -163,8 +168,13 @@ impl Registry {
         })
     }
 
-    pub async fn list_operators(&self) -> Result<Vec<rest::Operator>, StoreError> {
-        let operators = self.store.read(|view| view.operators()).await?;
+    pub async fn list_operators(&self, page: &Page<OfOwner>) -> Result<Vec<rest::Operator>, StoreError> {
+        let (after, rows) = (page.after_owner(), page.rows());
+        let (owner, id) = (after.0.to_owned(), after.1);
+        let list = self
+            .store
+            .read(move |view| view.list_operators((&owner, id), rows));
+        let operators = list.await?;
         Ok(operators.iter().map(shown_operator).collect())
     }
 

@@ -87,6 +87,27 @@ impl Ended {
         self.tell(view, destination)
     }
 
+    /// Adds a direction that an earlier change has ended, as long as there is somebody to wait for.
+    pub(super) fn add_earlier(
+        &mut self,
+        view: &View<'_>,
+        standings: &Standings,
+        between: [&Vm; 2],
+    ) -> Result<(), StoreError> {
+        let [source, destination] = between;
+        let Some(dead) = view.dead_pair(source.id, destination.id)? else {
+            return Ok(());
+        };
+        let deliverers = deliverers(view, destination.id, dead)?;
+        let mut waited_for = deliverers
+            .iter()
+            .filter_map(|(_, fence)| lease_end(standings, *fence, view.now_unix_ms));
+        if waited_for.next().is_some() {
+            self.add(view, dead, between)?;
+        }
+        Ok(())
+    }
+
     /// The VM's host hears of the change.
     pub(super) fn tell(&mut self, view: &View<'_>, vm: &Vm) -> Result<(), StoreError> {
         if let Some(placed) = view.placed(vm.id)? {

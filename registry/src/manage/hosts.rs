@@ -1,4 +1,4 @@
-use super::{FindError, Kind, Refusal, find_host};
+use super::{Expected, FindError, Kind, Page, Refusal, find_host};
 use crate::{
     Registry,
     audit::Actor,
@@ -79,11 +79,17 @@ impl Registry {
 
     /// Lets the record wait for another key: the certificate that its host has is worth nothing from here on.
     /// What waits already is left as it is.
-    pub async fn reset_host(&self, actor: Actor, name: String) -> Result<rest::Host, FindError> {
+    pub async fn reset_host(
+        &self,
+        actor: Actor,
+        name: String,
+        expected: Expected,
+    ) -> Result<rest::Host, FindError> {
         let host = self
             .store
             .change_essential(move |change| {
                 let host = find_host(change, &name)?;
+                expected.check(&host)?;
                 change.reset_host(actor, host.id)?;
                 find_host(change, &name)
             })
@@ -92,8 +98,9 @@ impl Registry {
         Ok(self.shown_host(&host))
     }
 
-    pub async fn list_hosts(&self) -> Result<Vec<rest::Host>, StoreError> {
-        let hosts = self.store.read(|view| view.hosts()).await?;
+    pub async fn list_hosts(&self, page: &Page<Name>) -> Result<Vec<rest::Host>, StoreError> {
+        let (after, rows) = (page.after_name().to_owned(), page.rows());
+        let hosts = self.store.read(move |view| view.list_hosts(&after, rows)).await?;
         Ok(hosts.iter().map(|host| self.shown_host(host)).collect())
     }
 
@@ -106,7 +113,7 @@ impl Registry {
         let seen = self.standings.seen(host.id);
         let lease_ends = seen.lease_ends_unix_ms;
         let state = if host.public_key.is_some() {
-            "enrolled"
+            rest::Host::ENROLLED
         } else {
             "waiting"
         };

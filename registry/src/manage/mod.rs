@@ -9,11 +9,16 @@ mod denials;
 mod ending;
 mod hosts;
 mod networks;
+pub(crate) mod once;
+mod page;
 mod pairs;
 mod placements;
 mod readdress;
 mod removal;
 mod status;
+mod tags;
+#[cfg(test)]
+mod tests;
 mod vms;
 
 pub use certificates::{CreateCertificateError, RevokeError};
@@ -21,10 +26,13 @@ pub use denials::DenyError;
 pub use ending::TimeoutError;
 pub use hosts::CreateHostError;
 pub use networks::CreateNetworkError;
+pub use once::OnceError;
+pub use page::{OfOwner, Page, PageError};
 pub use pairs::AllowError;
 pub use placements::PlaceError;
 pub use readdress::ReaddressError;
 pub use removal::{RemoveHostError, RemoveNetworkError, RemoveVmError};
+pub use tags::{Expected, ExpectedError, Tagged};
 pub use vms::{AddressesError, CreateVmError};
 
 pub(crate) use placements::open_fenced;
@@ -41,6 +49,11 @@ pub enum Kind {
     Exists,
     Invalid,
     Conflict,
+    /// It is no longer what the request relies on.
+    Changed,
+    /// A key of another request.
+    Reused,
+    TooMany,
     Unavailable,
     Internal,
 }
@@ -68,6 +81,8 @@ pub enum FindError {
     Vm { network: String },
     #[error("there is no host of that name: `pairgate host list` shows all")]
     Host,
+    #[error("it has changed since the state that If-Match names: read it again, and decide anew")]
+    Changed,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -76,6 +91,7 @@ impl Refusal for FindError {
     fn kind(&self) -> Kind {
         match self {
             Self::Network | Self::Vm { .. } | Self::Host => Kind::NotFound,
+            Self::Changed => Kind::Changed,
             Self::Store(error) => error.kind(),
         }
     }

@@ -1,4 +1,4 @@
-use super::{FindError, Kind, Refusal, find_network};
+use super::{FindError, Kind, Page, Refusal, find_network};
 use crate::{
     Registry,
     audit::Actor,
@@ -70,8 +70,11 @@ impl Registry {
         Ok(created)
     }
 
-    pub async fn list_networks(&self) -> Result<Vec<rest::Network>, StoreError> {
-        self.store.read(|view| view.list_networks()).await
+    pub async fn list_networks(&self, page: &Page<Name>) -> Result<Vec<rest::Network>, StoreError> {
+        let (after, rows) = (page.after_name().to_owned(), page.rows());
+        self.store
+            .read(move |view| view.list_networks(&after, rows))
+            .await
     }
 
     pub async fn show_network(&self, name: String) -> Result<rest::Network, FindError> {

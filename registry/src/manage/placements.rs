@@ -1,4 +1,4 @@
-use super::{FindError, Kind, Refusal, find_host, find_network, find_vm, vms::shown};
+use super::{Expected, FindError, Kind, Refusal, find_host, find_network, find_vm, vms::shown};
 use crate::{
     Registry,
     audit::Actor,
@@ -47,6 +47,7 @@ impl Registry {
         network: String,
         vm: String,
         new: rest::NewPlacement,
+        expected: Expected,
     ) -> Result<rest::Vm, PlaceError> {
         let (settings, before) = (self.settings, self.before);
         let placed = self
@@ -54,6 +55,7 @@ impl Registry {
             .change_essential(move |change| {
                 let network = find_network(change, &network)?;
                 let vm = find_vm(change, &network, &vm)?;
+                expected.check(&shown::<PlaceError>(change, vm.id)?)?;
                 let host = find_host(change, &new.host)?;
                 let until_unix_ms = before.tombstone_end_unix_ms(settings, change.now_unix_ms);
                 begin_generation(change, actor, &vm, host.id, until_unix_ms)?;

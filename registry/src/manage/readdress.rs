@@ -5,7 +5,7 @@
 //! speaking as the VM by its old addresses, and what was allowed from or to them is waited for like a denial.
 
 use super::{
-    FindError, Kind, PlaceError, Refusal,
+    Expected, FindError, Kind, PlaceError, Refusal,
     ending::{Ended, TimeoutError, timeout},
     find_network, find_vm,
     placements::begin_generation,
@@ -58,6 +58,7 @@ impl Registry {
         network: String,
         vm: String,
         new: rest::NewAddresses,
+        expected: Expected,
     ) -> Result<rest::Readdressed, ReaddressError> {
         let timeout = timeout(new.timeout_ms)?;
         let began = Instant::now();
@@ -66,14 +67,21 @@ impl Registry {
             return Err(ReaddressError::None);
         }
         let (settings, before) = (self.settings, self.before);
+        let standings = self.standings.clone();
         let (vm, ended) = self
             .store
             .change(move |change| {
                 let network = find_network(change, &network)?;
                 let vm = find_vm(change, &network, &vm)?;
+                expected.check(&shown::<StoreError>(change, vm.id)?)?;
                 let mut ended = Ended::nothing(change)?;
                 let set = |addresses: &[IpAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
-                if set(&change.addresses(vm.id)?) != set(&given) {
+                if set(&change.addresses(vm.id)?) == set(&given) {
+                    // Asked again, it waits again for what the first asking ended.
+                    for (_, source, destination) in change.pairs_of(vm.id)? {
+                        ended.add_earlier(change, &standings, [&source, &destination])?;
+                    }
+                } else {
                     // Its own addresses are no obstacle to itself.
                     change.release_addresses(vm.id)?;
                     let addresses = place_addresses(change, &network, given)?;

@@ -5,9 +5,10 @@
 //! host's certificate is worth nothing from the commit on; what its lease still lets it do is told.
 
 use super::{
-    FindError, Kind, Refusal,
+    Expected, FindError, Kind, Refusal,
     ending::{Ended, TimeoutError, timeout},
     find_host, find_network, find_vm,
+    vms::shown,
 };
 use crate::{
     Registry,
@@ -96,6 +97,7 @@ impl Registry {
         network: String,
         name: String,
         timeout_ms: u64,
+        expected: Expected,
     ) -> Result<rest::Denial, RemoveVmError> {
         let timeout = timeout(timeout_ms)?;
         let began = Instant::now();
@@ -105,6 +107,7 @@ impl Registry {
             .change_essential(move |change| {
                 let network = find_network(change, &network)?;
                 let vm = find_vm(change, &network, &name)?;
+                expected.check(&shown::<StoreError>(change, vm.id)?)?;
                 let until_unix_ms = before.tombstone_end_unix_ms(settings, change.now_unix_ms);
                 let mut ended = Ended::nothing(change)?;
                 for (_, source, destination) in change.pairs_of(vm.id)? {
@@ -123,12 +126,14 @@ impl Registry {
         &self,
         actor: Actor,
         name: String,
+        expected: Expected,
     ) -> Result<rest::RemovedHost, RemoveHostError> {
         let (settings, before) = (self.settings, self.before);
         let (host, revision) = self
             .store
             .change_essential(move |change| {
                 let host = find_host(change, &name)?;
+                expected.check(&host)?;
                 let placed = change.placed_on(host.id)?;
                 if !placed.is_empty() {
                     return Err(RemoveHostError::Placed(named(&placed)));
@@ -156,11 +161,13 @@ impl Registry {
         &self,
         actor: Actor,
         name: String,
+        expected: Expected,
     ) -> Result<rest::Network, RemoveNetworkError> {
         let removed = self
             .store
             .change_essential(move |change| {
                 let network = find_network(change, &name)?;
+                expected.check(&super::networks::shown(&network))?;
                 let vms = change.count_vms_of(network.id)?;
                 if vms > 0 {
                     return Err(RemoveNetworkError::Vms(vms));

@@ -21,6 +21,7 @@ impl Registry {
             revision,
             unix_ms: self.clock.now_unix_ms(),
             wall_clock_ahead_ms: self.clock.wall_ahead_ms(),
+            disk_is_full: self.store.disk_is_full(),
             token_life_secs: self.settings.token_life_secs(),
             lease_secs: self.settings.lease_secs(),
             hosts: hosts.iter().map(|host| self.shown_host(host)).collect(),

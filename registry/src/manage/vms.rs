@@ -1,4 +1,4 @@
-use super::{FindError, Kind, Refusal, find_network, find_vm};
+use super::{FindError, Kind, Page, Refusal, find_network, find_vm};
 use crate::{
     Registry,
     audit::Actor,
@@ -136,11 +136,12 @@ impl Registry {
         Ok(created)
     }
 
-    pub async fn list_vms(&self, network: String) -> Result<Vec<rest::Vm>, FindError> {
+    pub async fn list_vms(&self, network: String, page: &Page<Name>) -> Result<Vec<rest::Vm>, FindError> {
+        let (after, rows) = (page.after_name().to_owned(), page.rows());
         self.store
             .read(move |view| {
                 let network = find_network(view, &network)?;
-                Ok(view.list_vms(network.id)?)
+                Ok(view.list_vms(network.id, &after, rows)?)
             })
             .await
     }

@@ -40,11 +40,17 @@ impl View<'_> {
         Ok(found)
     }
 
-    pub fn zero_certificates(&self) -> Result<Vec<ZeroCertificate>, StoreError> {
-        let mut query = self
-            .transaction
-            .prepare_cached(&format!("{ZERO} ORDER BY owner, id"))?;
-        let rows = query.query_map([], zero_certificate)?.collect::<Result<_, _>>()?;
+    /// At most `rows` certificates after this owner's and id.
+    pub fn list_zero_certificates(
+        &self,
+        (owner, id): (&str, Uuid),
+        rows: u32,
+    ) -> Result<Vec<ZeroCertificate>, StoreError> {
+        let sql = format!("{ZERO} WHERE (owner, id) > (?1, ?2) ORDER BY owner, id LIMIT ?3");
+        let mut query = self.transaction.prepare_cached(&sql)?;
+        let rows = query
+            .query_map(params![owner, id.as_bytes(), rows], zero_certificate)?
+            .collect::<Result<_, _>>()?;
         Ok(rows)
     }
 }

@@ -60,6 +60,17 @@ impl View<'_> {
         Ok(rows)
     }
 
+    /// At most `rows` hosts after this name.
+    pub fn list_hosts(&self, after: &str, rows: u32) -> Result<Vec<Host>, StoreError> {
+        let mut query = self
+            .transaction
+            .prepare_cached(&format!("{HOST} WHERE name > ?1 ORDER BY name LIMIT ?2"))?;
+        let rows = query
+            .query_map(params![after, rows], host)?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
     /// Every host that may hold a lease of an earlier run: one that is enrolled, and one that was before a reset.
     pub fn hosts_that_may_hold_a_lease(&self) -> Result<Vec<Uuid>, StoreError> {
         let mut query = self

@@ -1,6 +1,10 @@
 //! What operators see, in the shapes of the REST API. Every list is in the order of names or ids.
 
-use super::{StoreError, columns::Columns, worker::View};
+use super::{
+    StoreError,
+    columns::{Columns, number},
+    worker::View,
+};
 use crate::inventory::Mac;
 use pairgate_api::rest;
 use rusqlite::{OptionalExtension, Row, params};
@@ -37,12 +41,13 @@ fn vm(row: &Row<'_>) -> rusqlite::Result<rest::Vm> {
 }
 
 impl View<'_> {
-    pub fn list_networks(&self) -> Result<Vec<rest::Network>, StoreError> {
+    /// At most `rows` networks after this name.
+    pub fn list_networks(&self, after: &str, rows: u32) -> Result<Vec<rest::Network>, StoreError> {
         let mut query = self
             .transaction
-            .prepare_cached("SELECT id, name, mtu FROM network ORDER BY name")?;
+            .prepare_cached("SELECT id, name, mtu FROM network WHERE name > ?1 ORDER BY name LIMIT ?2")?;
         let mut networks: Vec<rest::Network> = query
-            .query_map([], |row| {
+            .query_map(params![after, rows], |row| {
                 Ok(rest::Network {
                     id: row.uuid(0)?,
                     name: row.get(1)?,
@@ -58,12 +63,12 @@ impl View<'_> {
         Ok(networks)
     }
 
-    pub fn list_vms(&self, network: Uuid) -> Result<Vec<rest::Vm>, StoreError> {
-        let mut query = self
-            .transaction
-            .prepare_cached(&format!("{VM} WHERE network.id = ?1 ORDER BY vm.name"))?;
+    /// At most `rows` VMs of the network after this name.
+    pub fn list_vms(&self, network: Uuid, after: &str, rows: u32) -> Result<Vec<rest::Vm>, StoreError> {
+        let sql = format!("{VM} WHERE vm.network = ?1 AND vm.name > ?2 ORDER BY vm.name LIMIT ?3");
+        let mut query = self.transaction.prepare_cached(&sql)?;
         let mut vms: Vec<rest::Vm> = query
-            .query_map(params![network.as_bytes()], vm)?
+            .query_map(params![network.as_bytes(), after, rows], vm)?
             .collect::<Result<_, _>>()?;
         for vm in &mut vms {
             vm.addresses = self.shown_addresses(vm.id)?;
@@ -91,15 +96,16 @@ impl View<'_> {
             .collect())
     }
 
-    pub fn list_pairs(&self, network: Uuid) -> Result<Vec<rest::Pair>, StoreError> {
+    /// At most `rows` pairs of the network after this id.
+    pub fn list_pairs(&self, network: Uuid, after: u64, rows: u32) -> Result<Vec<rest::Pair>, StoreError> {
         let mut query = self.transaction.prepare_cached(
             "SELECT pair.id, source.name, destination.name, pair.carries, pair.since_unix_ms
              FROM pair JOIN vm AS source ON source.id = pair.source
                   JOIN vm AS destination ON destination.id = pair.destination
-             WHERE source.network = ?1 ORDER BY pair.id",
+             WHERE source.network = ?1 AND pair.id > ?2 ORDER BY pair.id LIMIT ?3",
         )?;
         let rows = query
-            .query_map(params![network.as_bytes()], |row| {
+            .query_map(params![network.as_bytes(), number(after), rows], |row| {
                 Ok(rest::Pair {
                     id: row.unsigned(0)?,
                     source: row.get(1)?,

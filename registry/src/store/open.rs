@@ -164,6 +164,37 @@ impl Store {
     }
 }
 
+/// One change to a store that no service has open; `work` is told whose store it is.
+pub fn change_alone<T, E: From<OpenError>>(
+    path: &Path,
+    master_key: &Path,
+    clock: &dyn Clock,
+    work: impl FnOnce(&Change<'_>, Uuid) -> Result<T, E>,
+) -> Result<T, E> {
+    let failed = |source| OpenError::Sqlite {
+        path: path.to_owned(),
+        source,
+    };
+    let mut connection = open_existing(path)?;
+    let vault = Arc::new(vault(&connection, path, master_key)?);
+    migrate(&mut connection, &vault).map_err(|source| OpenError::Layout {
+        path: path.to_owned(),
+        source,
+    })?;
+    let transaction = connection.transaction().map_err(failed)?;
+    let begun = |source| OpenError::Start {
+        path: path.to_owned(),
+        source,
+    };
+    let remembered = Change::new(&transaction, &vault, 0).remembered_time();
+    clock.begin(remembered.map_err(begun)?);
+    let change = Change::new(&transaction, &vault, clock.now_unix_ms());
+    let (installation, ..) = last_run(&change).map_err(begun)?;
+    let done = work(&change, installation)?;
+    transaction.commit().map_err(failed)?;
+    Ok(done)
+}
+
 /// The master key of this store, or a refusal: a wrong one would be found out only by the first mint.
 fn vault(connection: &Connection, path: &Path, master_key: &Path) -> Result<Vault, OpenError> {
     let failed = |source| OpenError::Sqlite {

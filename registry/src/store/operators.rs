@@ -44,6 +44,20 @@ impl View<'_> {
         Ok(found)
     }
 
+    /// At most `rows` certificates after this owner's and id.
+    pub fn list_operators(
+        &self,
+        (owner, id): (&str, Uuid),
+        rows: u32,
+    ) -> Result<Vec<OperatorCertificate>, StoreError> {
+        let sql = format!("{OPERATOR} WHERE (owner, id) > (?1, ?2) ORDER BY owner, id LIMIT ?3");
+        let mut query = self.transaction.prepare_cached(&sql)?;
+        let rows = query
+            .query_map(params![owner, id.as_bytes(), rows], operator)?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
+
     pub fn operators(&self) -> Result<Vec<OperatorCertificate>, StoreError> {
         let mut query = self
             .transaction

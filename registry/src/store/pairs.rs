@@ -92,7 +92,8 @@ impl View<'_> {
 }
 
 impl Change<'_> {
-    /// Allows one direction under a number that was never used.
+    /// Allows one direction under a number that was never used. No goal state says so, but its revision makes agents
+    /// forget that they were refused a moment ago.
     pub fn allow(
         &self,
         actor: Actor,
@@ -100,6 +101,7 @@ impl Change<'_> {
         destination: Uuid,
         carries: Carries,
     ) -> Result<AllowedPair, StoreError> {
+        self.revision()?;
         let since_unix_ms = self.now_unix_ms;
         self.transaction.execute(
             "INSERT INTO pair (source, destination, carries, since_unix_ms) VALUES (?1, ?2, ?3, ?4)",

@@ -10,6 +10,10 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A denial takes some pages in the log, which is used again once it has been worked in: enough for thousands.
@@ -31,6 +35,8 @@ enum Kept {
 pub(super) struct Reserve {
     path: PathBuf,
     kept: Kept,
+    /// The same for others to read.
+    is_used: Arc<AtomicBool>,
 }
 
 impl Reserve {
@@ -39,9 +45,18 @@ impl Reserve {
         let path = directory.join(NAME);
         let whole = fs::metadata(&path).is_ok_and(|found| found.len() == RESERVE);
         let kept = if whole { Kept::Whole } else { Kept::Not };
-        let mut reserve = Self { path, kept };
+        let mut reserve = Self {
+            path,
+            kept,
+            is_used: Arc::default(),
+        };
         reserve.refill();
         reserve
+    }
+
+    /// Set while ordinary changes are refused.
+    pub(super) fn is_used(&self) -> Arc<AtomicBool> {
+        self.is_used.clone()
     }
 
     /// Whether an ordinary change may be written.
@@ -70,11 +85,16 @@ impl Reserve {
             tracing::error!(%error, path = %self.path.display(), "the reserve could not be removed");
         }
         self.kept = Kept::Not;
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.is_used.store(self.kept == Kept::Not, Ordering::Relaxed);
     }
 
     fn refill(&mut self) {
         if self.kept != Kept::Not || self.free() < RESERVE + MARGIN {
-            return;
+            return self.tell();
         }
         self.kept = match allocate(&self.path) {
             Ok(()) => Kept::Whole,
@@ -90,6 +110,7 @@ impl Reserve {
                 }
             }
         };
+        self.tell();
     }
 
     /// What is left to us; a file system that does not say counts as full only when it says so in writing.

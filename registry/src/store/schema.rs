@@ -32,6 +32,7 @@ pub(super) fn migrations(vault: &Arc<Vault>) -> Migrations<'static> {
         M::up(TIME),
         M::up(MINTED),
         M::up(REMOVED),
+        M::up(ONCE),
     ])
 }
 
@@ -232,6 +233,21 @@ CREATE TABLE dead_host (
     id                  BLOB PRIMARY KEY CHECK (length(id) = 16),
     until_unix_ms       INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// status and body are there once the request has been answered.
+const ONCE: &str = "
+CREATE TABLE once (
+    operator            BLOB NOT NULL CHECK (length(operator) = 16),
+    key                 TEXT NOT NULL,
+    request             BLOB NOT NULL CHECK (length(request) = 32),
+    since_unix_ms       INTEGER NOT NULL,
+    status              INTEGER,
+    body                BLOB,
+    PRIMARY KEY (operator, key),
+    CHECK ((status IS NULL) = (body IS NULL))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX once_by_time ON once (since_unix_ms);
 ";
 
 /// Seals the keys that an earlier version kept as they are; the column they were in goes, and with it, by

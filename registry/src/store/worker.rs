@@ -7,7 +7,16 @@ use super::{
 };
 use crate::{clock::Clock, vault::Vault};
 use rusqlite::Connection;
-use std::{cell::Cell, io, ops::Deref, sync::Arc, thread};
+use std::{
+    cell::Cell,
+    io,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +32,7 @@ pub struct Store {
     reader: mpsc::Sender<ReadJob>,
     revision: watch::Receiver<u64>,
     failed: CancellationToken,
+    disk_is_full: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -35,6 +45,7 @@ impl Store {
         batch_len_max: usize,
         reserve: Reserve,
     ) -> io::Result<Self> {
+        let disk_is_full = reserve.is_used();
         let (committed, committed_seen) = watch::channel(revision);
         let failed = CancellationToken::new();
         let (changes, changes_asked) = mpsc::channel(QUEUE_LEN);
@@ -65,6 +76,7 @@ impl Store {
             reader: reads,
             revision: committed_seen,
             failed,
+            disk_is_full,
         })
     }
 
@@ -178,6 +190,11 @@ impl Store {
         // What is committed already wakes nobody.
         revisions.mark_unchanged();
         revisions
+    }
+
+    /// Whether the reserve is used up for what must not wait, and everything else is refused.
+    pub fn disk_is_full(&self) -> bool {
+        self.disk_is_full.load(Ordering::Relaxed)
     }
 
     /// Cancelled once the disk has failed: what the service knows is then no longer known to be current.

@@ -1,5 +1,6 @@
 //! A registry in this process, and the two kinds of client that talk to it over real TLS.
 
+pub(crate) mod canary;
 pub(crate) mod daemon;
 
 use http_body_util::{BodyExt, Full};

@@ -42,13 +42,13 @@ fn changes(answer: &Value) -> Vec<&str> {
 const SITE: &str = r#"
     [[network]]
     name = "default"
-    prefixes = ["10.77.0.0/24"]
+    prefixes = ["10.77.0.0/24", "fd77::/64"]
     [[network]]
     name = "blue"
     prefixes = ["10.9.0.0/24"]
     [[vm]]
     name = "web1"
-    address = "10.77.0.11"
+    addresses = ["10.77.0.11", "fd77::11"]
     host = "h1"
     [[vm]]
     name = "far"
@@ -124,9 +124,9 @@ fn a_file_is_compared_applied_once_and_takes_pairs_away_only_when_told() {
 
     for (text, code, words) in [
         (
-            SITE.replace("10.77.0.11", "10.77.0.12"),
+            SITE.replace("10.77.0.0/24", "10.78.0.0/24"),
             1,
-            "a VM keeps its address",
+            "a network keeps its prefixes",
         ),
         (SITE.replace("\"h1\"", "\"h9\""), 2, "host h9"),
         (SITE.replace("\"db2\"", "\"db9\""), 2, "VM db9"),

@@ -16,6 +16,7 @@ use pairgate_api::rest::Problem;
 use pairgate_api::routes::{REST_PREFIX, Role};
 use pairgate_identity::{Credentials, Expect, client_config, connect};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -56,8 +57,32 @@ impl Registry {
         })
     }
 
+    /// A list comes whole, in however many parts the registry gives it.
     pub(crate) async fn get<T: DeserializeOwned>(&self, what: &str, path: &str) -> Result<Reply<T>, Failure> {
-        self.send(what, Method::GET, path, Bytes::new(), PATIENCE).await
+        let mut answer = self.send(what, Method::GET, path, Bytes::new(), PATIENCE).await?;
+        let Some(mut next) = answer.next.take() else {
+            return answer.read(what);
+        };
+        let mut entries: Vec<Value> = answer.read(what)?.value;
+        let mut length = answer.body.len();
+        loop {
+            let mut part = self
+                .send(what, Method::GET, &next, Bytes::new(), PATIENCE)
+                .await?;
+            length += part.body.len();
+            if length > ANSWER_LIMIT {
+                let why = format!("the list is longer than {} MiB", ANSWER_LIMIT >> 20);
+                return Err(Failure::could_not_tell(what, why).next("ask for one network or one VM"));
+            }
+            let following = part.next.take();
+            entries.extend(part.read::<Vec<Value>>(what)?.value);
+            match following {
+                Some(following) if following != next => next = following,
+                Some(_) | None => break,
+            }
+        }
+        answer.body = Value::Array(entries).to_string();
+        answer.read(what)
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(
@@ -79,7 +104,8 @@ impl Registry {
     ) -> Result<Reply<T>, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::failed(what, error.to_string()))?;
         self.send(what, Method::POST, path, body.into(), PATIENCE + wait)
-            .await
+            .await?
+            .read(what)
     }
 
     pub(crate) async fn put_and_wait<T: DeserializeOwned>(
@@ -91,7 +117,8 @@ impl Registry {
     ) -> Result<Reply<T>, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::failed(what, error.to_string()))?;
         self.send(what, Method::PUT, path, body.into(), PATIENCE + wait)
-            .await
+            .await?
+            .read(what)
     }
 
     /// `path` says how long the registry is to wait, if it is.
@@ -102,17 +129,18 @@ impl Registry {
         wait: Duration,
     ) -> Result<Reply<T>, Failure> {
         self.send(what, Method::DELETE, path, Bytes::new(), PATIENCE + wait)
-            .await
+            .await?
+            .read(what)
     }
 
-    async fn send<T: DeserializeOwned>(
+    async fn send(
         &self,
         what: &str,
         method: Method,
         path: &str,
         body: Bytes,
         patience: Duration,
-    ) -> Result<Reply<T>, Failure> {
+    ) -> Result<Answer, Failure> {
         let target = &self.target;
         let tls = client_config(&self.credentials).map_err(|error| {
             Failure::could_not_tell(what, with_causes(&error))
@@ -192,7 +220,33 @@ impl Agent {
         };
         server
             .ask(stream, Method::GET, path, Bytes::new(), PATIENCE)
-            .await
+            .await?
+            .read(what)
+    }
+}
+
+/// An answer that has not been read yet.
+struct Answer {
+    body: String,
+    /// The path of the list's next part, below the API's prefix.
+    next: Option<String>,
+    /// Who gave it, and what to do if it makes no sense.
+    server: String,
+    cure: String,
+}
+
+impl Answer {
+    fn read<T: DeserializeOwned>(&self, what: &str) -> Result<Reply<T>, Failure> {
+        match serde_json::from_str(&self.body) {
+            Ok(value) => Ok(Reply {
+                value,
+                body: self.body.clone(),
+            }),
+            Err(error) => {
+                let why = format!("its answer makes no sense to this version of pairgate: {error}");
+                Err(Failure::could_not_tell(what, format!("{}: {why}", self.server)).next(&self.cure))
+            }
+        }
     }
 }
 
@@ -204,27 +258,27 @@ struct Server<'a> {
 }
 
 impl Server<'_> {
-    async fn ask<T: DeserializeOwned>(
+    async fn ask(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         method: Method,
         path: &str,
         body: Bytes,
         patience: Duration,
-    ) -> Result<Reply<T>, Failure> {
+    ) -> Result<Answer, Failure> {
         let exchange = timeout(patience, exchange(stream, method, path, body)).await;
-        let (status, body) = exchange
+        let (status, body, next) = exchange
             .map_err(|_| self.lost(&format!("no answer within {} seconds", patience.as_secs())))?
             .map_err(|error| self.lost(&error))?;
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
-        match serde_json::from_str(&body) {
-            Ok(value) => Ok(Reply { value, body }),
-            Err(error) => Err(self.lost(&format!(
-                "its answer makes no sense to this version of pairgate: {error}"
-            ))),
-        }
+        Ok(Answer {
+            body,
+            next,
+            server: self.name.clone(),
+            cure: self.next.to_owned(),
+        })
     }
 
     fn lost(&self, why: &str) -> Failure {
@@ -252,7 +306,7 @@ async fn exchange(
     method: Method,
     path: &str,
     body: Bytes,
-) -> Result<(StatusCode, String), String> {
+) -> Result<(StatusCode, String, Option<String>), String> {
     let broken = |error: hyper::Error| with_causes(&error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends with the sender, at the end of this function; its errors come out of the request as well.
@@ -267,10 +321,18 @@ async fn exchange(
         .map_err(|error| error.to_string())?;
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
+    let link = response.headers().get(header::LINK);
+    let next = link.and_then(|link| next_part(link.to_str().ok()?));
     let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
     let body = body.map_err(|error| with_causes(error.as_ref()))?.to_bytes();
     let body = String::from_utf8(body.into()).map_err(|_| "its answer is not text".to_owned())?;
-    Ok((status, body))
+    Ok((status, body, next))
+}
+
+/// The path in a `Link` header, below the API's prefix: we go nowhere else because an answer says so.
+fn next_part(link: &str) -> Option<String> {
+    let target = link.strip_prefix('<')?.strip_suffix(">; rel=\"next\"")?;
+    target.strip_prefix(REST_PREFIX).map(str::to_owned)
 }
 
 fn required<'a, T>(value: Option<&'a T>, option: &str, variable: &str) -> Result<&'a T, Failure> {
@@ -318,6 +380,20 @@ mod tests {
             ("[2001:db8::1]:1", "[2001:db8::1]:1"),
         ] {
             assert_eq!(with_port(given), asked);
+        }
+    }
+
+    #[test]
+    fn only_a_link_to_the_next_part_of_the_same_api_is_followed() {
+        let link = "</api/v1/hosts?limit=1&after=h1>; rel=\"next\"";
+        assert_eq!(next_part(link).as_deref(), Some("hosts?limit=1&after=h1"));
+        for other in [
+            "</api/v2/hosts>; rel=\"next\"",
+            "<https://192.0.2.1/api/v1/hosts>; rel=\"next\"",
+            "</api/v1/hosts>; rel=\"prev\"",
+            "",
+        ] {
+            assert_eq!(next_part(other), None, "{other}");
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn of_installation(status: &Status) -> Vec<Ailment> {
     let hosts = status.hosts.iter();
     of_clock(status)
         .into_iter()
+        .chain(of_disk(status))
         .chain(hosts.filter_map(|host| of_registered_host(host, status)))
         .collect()
 }
@@ -49,6 +50,15 @@ fn of_clock(status: &Status) -> Option<Ailment> {
                 span(off_ms)
             ),
             "see to its time synchronisation; registry time meets it again at the next boot, unless it is ahead of it",
+        )
+    })
+}
+
+fn of_disk(status: &Status) -> Option<Ailment> {
+    status.disk_is_full.then(|| {
+        Ailment::new(
+            "the registry's disk is full: it still denies, moves and removes, and refuses everything else",
+            "make room on the disk that holds the registry's state directory; it goes on by itself",
         )
     })
 }
@@ -165,6 +175,14 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
+    fn a_full_disk_is_a_fault() {
+        let status = json!({"version": "0", "installation": "00000000-0000-0000-0000-000000000001", "revision": 5,
+            "unix_ms": 0, "wall_clock_ahead_ms": 0, "disk_is_full": true, "token_life_secs": 1, "lease_secs": 1,
+            "hosts": [], "networks": 0, "vms": 0, "pairs": 0});
+        assert_eq!(of_installation(&serde_json::from_value(status).unwrap()).len(), 1);
+    }
+
+    #[test]
     fn a_wall_clock_that_has_left_registry_time_is_a_fault_on_either_side() {
         for (ahead_ms, said) in [
             (4_999, None),
@@ -172,7 +190,7 @@ mod tests {
             (-3_600_000, Some("behind")),
         ] {
             let status = json!({"version": "0", "installation": "00000000-0000-0000-0000-000000000001",
-                "revision": 5, "unix_ms": 0, "wall_clock_ahead_ms": ahead_ms, "token_life_secs": 1, "lease_secs": 1,
+                "revision": 5, "unix_ms": 0, "wall_clock_ahead_ms": ahead_ms, "disk_is_full": false, "token_life_secs": 1, "lease_secs": 1,
                 "hosts": [], "networks": 0, "vms": 0, "pairs": 0});
             let ailments = of_installation(&serde_json::from_value(status).unwrap());
             assert_eq!(ailments.len(), usize::from(said.is_some()), "{ahead_ms}");
@@ -190,7 +208,7 @@ mod tests {
         let parts = full.as_object_mut().unwrap();
         parts.extend(host.as_object().unwrap().clone());
         let status = json!({"version": "0", "installation": "00000000-0000-0000-0000-000000000001", "revision": 5,
-            "unix_ms": 0, "wall_clock_ahead_ms": 0, "token_life_secs": 1, "lease_secs": 1, "hosts": [full], "networks": 0, "vms": 0, "pairs": 0});
+            "unix_ms": 0, "wall_clock_ahead_ms": 0, "disk_is_full": false, "token_life_secs": 1, "lease_secs": 1, "hosts": [full], "networks": 0, "vms": 0, "pairs": 0});
         of_installation(&serde_json::from_value(status).unwrap())
     }
 

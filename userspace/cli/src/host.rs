@@ -17,7 +17,7 @@ pub(crate) enum Command {
     Create {
         /// 1 to 63 of a-z, 0-9 and -
         name: Name,
-        /// The host's underlay address
+        /// The host's underlay address, IPv4 or IPv6; hosts of different families cannot reach each other
         #[arg(long)]
         address: IpAddr,
         /// Where other agents reach its agent; 7444 unless given

@@ -19,7 +19,8 @@ pub(crate) enum Command {
         after_help = "A grant is made of tcp/443, udp/1000-2000, sctp/9, tcp (all its ports), icmp (ICMP and ICMPv6) and \
                       proto/47 (an IP protocol by its number); ports are the ones that are opened at the destination. \
                       Without a grant, everything. What is allowed with the same grant already stays as it is; with \
-                      another one it ends, and begins anew.\n\n\
+                      another one it ends, and begins anew; exit code 1 says then that not every host has confirmed in \
+                      time that the old grant is over, while the new one stands.\n\n\
                       Examples:\n  pairgate pair allow web1 db1\n  \
                       pairgate pair allow web1 db2 tcp/443 icmp --one-way"
     )]

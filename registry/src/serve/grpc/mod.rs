@@ -129,6 +129,13 @@ impl grpc::registry_server::Registry for Agents {
         &self,
         request: Request<Streaming<grpc::Report>>,
     ) -> Result<Response<Self::FollowStream>, Status> {
+        let id = caller(&request, Role::Host)?.identity.id;
+        let now_unix_ms = self.registry.clock.now_unix_ms();
+        if !self.registry.quota.take_follow(id, now_unix_ms) {
+            return Err(Status::resource_exhausted(
+                "this host begins to follow too often: wait a moment",
+            ));
+        }
         let host = self.host(&request).await?;
         let stream = follow::start(self.registry.clone(), host, request.into_inner());
         Ok(Response::new(stream))

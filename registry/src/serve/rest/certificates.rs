@@ -1,14 +1,14 @@
 //! Certificates of operators and installers, and the gate that keeps revoked operators out.
 
-use super::{Answer, Body, Created, Problem, Refused, Service, actor, body};
-use crate::registry::Registry;
+use super::{Answer, Asked, Body, Created, Listed, Problem, Refused, Service, actor, body, listed, page};
+use crate::{manage::OfOwner, registry::Registry};
 use axum::{
     Extension, Json,
     extract::{Path, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use pairgate_api::rest;
 use pairgate_identity::Caller;
 use std::sync::Arc;
@@ -44,13 +44,16 @@ pub(super) async fn only_good_operators(
     get,
     path = "/zero-certificates",
     summary = "All zero certificates",
-    responses((status = 200, body = Vec<rest::Zero>), Refused)
+    params(rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Zero>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
-async fn list_zeros(State(registry): Service) -> Answer<Vec<rest::Zero>> {
-    let zeros = registry.list_zeros().await;
-    zeros
-        .map(Json)
-        .map_err(|error| Problem::refused("the zero certificates were not listed", &error))
+async fn list_zeros(State(registry): Service, uri: Uri, query: Asked<rest::ListQuery>) -> Listed<rest::Zero> {
+    let page = page::<OfOwner>(query)?;
+    let zeros = registry.list_zeros(&page).await;
+    let zeros = zeros.map_err(|error| Problem::refused("the zero certificates were not listed", &error))?;
+    Ok(listed(&uri, &page, zeros, |zero: &rest::Zero| {
+        format!("{}.{}", zero.owner, zero.id)
+    }))
 }
 
 #[utoipa::path(
@@ -92,13 +95,20 @@ async fn revoke_zero(
     get,
     path = "/operators",
     summary = "All operator certificates",
-    responses((status = 200, body = Vec<rest::Operator>), Refused)
+    params(rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Operator>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
-async fn list_operators(State(registry): Service) -> Answer<Vec<rest::Operator>> {
-    let operators = registry.list_operators().await;
-    operators
-        .map(Json)
-        .map_err(|error| Problem::refused("the operators were not listed", &error))
+async fn list_operators(
+    State(registry): Service,
+    uri: Uri,
+    query: Asked<rest::ListQuery>,
+) -> Listed<rest::Operator> {
+    let page = page::<OfOwner>(query)?;
+    let operators = registry.list_operators(&page).await;
+    let operators = operators.map_err(|error| Problem::refused("the operators were not listed", &error))?;
+    Ok(listed(&uri, &page, operators, |operator: &rest::Operator| {
+        format!("{}.{}", operator.owner, operator.id)
+    }))
 }
 
 #[utoipa::path(

@@ -1,11 +1,12 @@
 //! Routes that take something away, or end pairs with it.
 
-use super::{Answer, Asked, Body, Problem, Service, actor, asked, body};
+use super::{Answer, Asked, Body, IfMatch, Listed, Problem, Service, actor, asked, body, listed, page};
 use crate::registry::Registry;
 use axum::{
     Extension, Json,
     extract::{Path, State},
 };
+use http::Uri;
 use pairgate_api::rest;
 use pairgate_identity::Caller;
 use std::sync::Arc;
@@ -33,8 +34,9 @@ async fn remove_network(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path(network): Path<String>,
+    IfMatch(expected): IfMatch,
 ) -> Answer<rest::Network> {
-    let removed = registry.remove_network(actor(&caller), network).await;
+    let removed = registry.remove_network(actor(&caller), network, expected).await;
     removed
         .map(Json)
         .map_err(|error| Problem::refused("the network was not removed", &error))
@@ -51,8 +53,9 @@ async fn remove_host(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path(host): Path<String>,
+    IfMatch(expected): IfMatch,
 ) -> Answer<rest::RemovedHost> {
-    let removed = registry.remove_host(actor(&caller), host).await;
+    let removed = registry.remove_host(actor(&caller), host, expected).await;
     removed
         .map(Json)
         .map_err(|error| Problem::refused("the host was not removed", &error))
@@ -69,10 +72,13 @@ async fn remove_vm(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path((network, vm)): Path<(String, String)>,
+    IfMatch(expected): IfMatch,
     query: Asked<rest::WaitQuery>,
 ) -> Answer<rest::Denial> {
     let timeout_ms = asked(query)?.timeout_ms;
-    let removed = registry.remove_vm(actor(&caller), network, vm, timeout_ms).await;
+    let removed = registry
+        .remove_vm(actor(&caller), network, vm, timeout_ms, expected)
+        .await;
     removed
         .map(Json)
         .map_err(|error| Problem::refused("the VM was not removed", &error))
@@ -90,10 +96,11 @@ async fn set_addresses(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path((network, vm)): Path<(String, String)>,
+    IfMatch(expected): IfMatch,
     new: Body<rest::NewAddresses>,
 ) -> Answer<rest::Readdressed> {
     let set = registry
-        .set_addresses(actor(&caller), network, vm, body(new)?)
+        .set_addresses(actor(&caller), network, vm, body(new)?, expected)
         .await;
     set.map(Json)
         .map_err(|error| Problem::refused("the VM kept its addresses", &error))
@@ -103,15 +110,19 @@ async fn set_addresses(
     get,
     path = "/networks/{network}/vms/{vm}/pairs",
     summary = "All directions that are allowed from and to a VM",
-    params(("network" = String, Path), ("vm" = String, Path)),
-    responses((status = 200, body = Vec<rest::Pair>), Refused)
+    params(("network" = String, Path), ("vm" = String, Path), rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Pair>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
 async fn list_pairs_of(
     State(registry): Service,
     Path((network, vm)): Path<(String, String)>,
-) -> Answer<Vec<rest::Pair>> {
-    let pairs = registry.list_pairs_of(network, vm).await;
-    pairs
-        .map(Json)
-        .map_err(|error| Problem::refused("the pairs were not listed", &error))
+    uri: Uri,
+    query: Asked<rest::ListQuery>,
+) -> Listed<rest::Pair> {
+    let page = page::<u64>(query)?;
+    let pairs = registry.list_pairs_of(network, vm, &page).await;
+    let pairs = pairs.map_err(|error| Problem::refused("the pairs were not listed", &error))?;
+    Ok(listed(&uri, &page, pairs, |pair: &rest::Pair| {
+        pair.id.to_string()
+    }))
 }

@@ -1,21 +1,25 @@
 //! The operators' API: shapes in and out, one line per route, nothing decided here.
 
 mod certificates;
+mod document;
 mod ending;
+mod frame;
+mod once;
 mod openapi;
 mod problem;
 
-use crate::{audit::Actor, registry::Registry};
+use crate::{audit::Actor, inventory::Name, registry::Registry};
 use axum::{
     Extension, Json, Router,
     extract::{
         DefaultBodyLimit, Path, Query, State,
         rejection::{JsonRejection, QueryRejection},
     },
-    middleware::{from_fn_with_state, map_response},
+    middleware::{from_fn, from_fn_with_state, map_response},
     routing::any,
 };
-use http::StatusCode;
+use frame::{IfMatch, Listed, Shown, listed, page, shown};
+use http::{StatusCode, Uri};
 use openapi::Refused;
 use pairgate_api::{audit, rest};
 use pairgate_identity::Caller;
@@ -33,11 +37,14 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 type Asked<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) fn router(registry: Arc<Registry>) -> Router {
-    let (routes, document) = documented().split_for_parts();
+    let (routes, mut document) = documented().split_for_parts();
+    document::complete(&mut document);
     let routes = routes
         .route(openapi::PATH, openapi::route(&document))
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
+        .layer(from_fn_with_state(registry.clone(), once::once))
+        .layer(from_fn(frame::no_idle_conditions))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(from_fn_with_state(
             registry.clone(),
@@ -113,13 +120,20 @@ async fn list_audit(State(registry): Service, query: Asked<rest::AuditQuery>) ->
     get,
     path = "/networks",
     summary = "All networks",
-    responses((status = 200, body = Vec<rest::Network>), Refused)
+    params(rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Network>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
-async fn list_networks(State(registry): Service) -> Answer<Vec<rest::Network>> {
-    let networks = registry.list_networks().await;
-    networks
-        .map(Json)
-        .map_err(|error| Problem::refused("the networks were not listed", &error))
+async fn list_networks(
+    State(registry): Service,
+    uri: Uri,
+    query: Asked<rest::ListQuery>,
+) -> Listed<rest::Network> {
+    let page = page::<Name>(query)?;
+    let networks = registry.list_networks(&page).await;
+    let networks = networks.map_err(|error| Problem::refused("the networks were not listed", &error))?;
+    Ok(listed(&uri, &page, networks, |network: &rest::Network| {
+        network.name.clone()
+    }))
 }
 
 #[utoipa::path(
@@ -127,12 +141,12 @@ async fn list_networks(State(registry): Service) -> Answer<Vec<rest::Network>> {
     path = "/networks/{network}",
     summary = "One network",
     params(("network" = String, Path)),
-    responses((status = 200, body = rest::Network), Refused)
+    responses((status = 200, body = rest::Network, headers(("ETag" = String, description = "for If-Match"))), Refused)
 )]
-async fn show_network(State(registry): Service, Path(network): Path<String>) -> Answer<rest::Network> {
+async fn show_network(State(registry): Service, Path(network): Path<String>) -> Shown<rest::Network> {
     let network = registry.show_network(network).await;
     network
-        .map(Json)
+        .map(shown)
         .map_err(|error| Problem::refused("the network was not shown", &error))
 }
 
@@ -158,13 +172,14 @@ async fn create_network(
     get,
     path = "/hosts",
     summary = "All hosts",
-    responses((status = 200, body = Vec<rest::Host>), Refused)
+    params(rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Host>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
-async fn list_hosts(State(registry): Service) -> Answer<Vec<rest::Host>> {
-    let hosts = registry.list_hosts().await;
-    hosts
-        .map(Json)
-        .map_err(|error| Problem::refused("the hosts were not listed", &error))
+async fn list_hosts(State(registry): Service, uri: Uri, query: Asked<rest::ListQuery>) -> Listed<rest::Host> {
+    let page = page::<Name>(query)?;
+    let hosts = registry.list_hosts(&page).await;
+    let hosts = hosts.map_err(|error| Problem::refused("the hosts were not listed", &error))?;
+    Ok(listed(&uri, &page, hosts, |host: &rest::Host| host.name.clone()))
 }
 
 #[utoipa::path(
@@ -172,11 +187,11 @@ async fn list_hosts(State(registry): Service) -> Answer<Vec<rest::Host>> {
     path = "/hosts/{host}",
     summary = "One host",
     params(("host" = String, Path)),
-    responses((status = 200, body = rest::Host), Refused)
+    responses((status = 200, body = rest::Host, headers(("ETag" = String, description = "for If-Match"))), Refused)
 )]
-async fn show_host(State(registry): Service, Path(host): Path<String>) -> Answer<rest::Host> {
+async fn show_host(State(registry): Service, Path(host): Path<String>) -> Shown<rest::Host> {
     let host = registry.show_host(host).await;
-    host.map(Json)
+    host.map(shown)
         .map_err(|error| Problem::refused("the host was not shown", &error))
 }
 
@@ -209,8 +224,9 @@ async fn reset_host(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path(host): Path<String>,
+    IfMatch(expected): IfMatch,
 ) -> Answer<rest::Host> {
-    let host = registry.reset_host(actor(&caller), host).await;
+    let host = registry.reset_host(actor(&caller), host, expected).await;
     host.map(Json)
         .map_err(|error| Problem::refused("the host record was not reset", &error))
 }
@@ -219,13 +235,19 @@ async fn reset_host(
     get,
     path = "/networks/{network}/vms",
     summary = "All VMs of a network",
-    params(("network" = String, Path)),
-    responses((status = 200, body = Vec<rest::Vm>), Refused)
+    params(("network" = String, Path), rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Vm>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
-async fn list_vms(State(registry): Service, Path(network): Path<String>) -> Answer<Vec<rest::Vm>> {
-    let vms = registry.list_vms(network).await;
-    vms.map(Json)
-        .map_err(|error| Problem::refused("the VMs were not listed", &error))
+async fn list_vms(
+    State(registry): Service,
+    Path(network): Path<String>,
+    uri: Uri,
+    query: Asked<rest::ListQuery>,
+) -> Listed<rest::Vm> {
+    let page = page::<Name>(query)?;
+    let vms = registry.list_vms(network, &page).await;
+    let vms = vms.map_err(|error| Problem::refused("the VMs were not listed", &error))?;
+    Ok(listed(&uri, &page, vms, |vm: &rest::Vm| vm.name.clone()))
 }
 
 #[utoipa::path(
@@ -233,11 +255,11 @@ async fn list_vms(State(registry): Service, Path(network): Path<String>) -> Answ
     path = "/networks/{network}/vms/{vm}",
     summary = "One VM",
     params(("network" = String, Path), ("vm" = String, Path)),
-    responses((status = 200, body = rest::Vm), Refused)
+    responses((status = 200, body = rest::Vm, headers(("ETag" = String, description = "for If-Match"))), Refused)
 )]
-async fn show_vm(State(registry): Service, Path((network, vm)): Path<(String, String)>) -> Answer<rest::Vm> {
+async fn show_vm(State(registry): Service, Path((network, vm)): Path<(String, String)>) -> Shown<rest::Vm> {
     let vm = registry.show_vm(network, vm).await;
-    vm.map(Json)
+    vm.map(shown)
         .map_err(|error| Problem::refused("the VM was not shown", &error))
 }
 
@@ -273,9 +295,12 @@ async fn place_vm(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     Path((network, vm)): Path<(String, String)>,
+    IfMatch(expected): IfMatch,
     new: Body<rest::NewPlacement>,
 ) -> Answer<rest::Vm> {
-    let placed = registry.place_vm(actor(&caller), network, vm, body(new)?).await;
+    let placed = registry
+        .place_vm(actor(&caller), network, vm, body(new)?, expected)
+        .await;
     placed
         .map(Json)
         .map_err(|error| Problem::refused("the VM was not placed", &error))
@@ -285,14 +310,21 @@ async fn place_vm(
     get,
     path = "/networks/{network}/pairs",
     summary = "All directions that are allowed in a network",
-    params(("network" = String, Path)),
-    responses((status = 200, body = Vec<rest::Pair>), Refused)
+    params(("network" = String, Path), rest::ListQuery),
+    responses((status = 200, body = Vec<rest::Pair>, headers(("Link" = String, description = "the next part of the list, if there is one"))), Refused)
 )]
-async fn list_pairs(State(registry): Service, Path(network): Path<String>) -> Answer<Vec<rest::Pair>> {
-    let pairs = registry.list_pairs(network).await;
-    pairs
-        .map(Json)
-        .map_err(|error| Problem::refused("the pairs were not listed", &error))
+async fn list_pairs(
+    State(registry): Service,
+    Path(network): Path<String>,
+    uri: Uri,
+    query: Asked<rest::ListQuery>,
+) -> Listed<rest::Pair> {
+    let page = page::<u64>(query)?;
+    let pairs = registry.list_pairs(network, &page).await;
+    let pairs = pairs.map_err(|error| Problem::refused("the pairs were not listed", &error))?;
+    Ok(listed(&uri, &page, pairs, |pair: &rest::Pair| {
+        pair.id.to_string()
+    }))
 }
 
 #[utoipa::path(

@@ -16,15 +16,23 @@ const PROBLEM: &str = "application/problem+json";
 pub(super) struct Problem(rest::Problem);
 
 impl Problem {
-    pub(super) fn new(kind: Kind, title: &str, detail: String) -> Self {
-        let (word, status) = match kind {
+    /// The word for programs, and the status.
+    pub(super) fn words(kind: Kind) -> (&'static str, StatusCode) {
+        match kind {
             Kind::NotFound => ("not_found", StatusCode::NOT_FOUND),
             Kind::Exists => ("exists", StatusCode::CONFLICT),
             Kind::Invalid => ("invalid", StatusCode::BAD_REQUEST),
             Kind::Conflict => ("conflict", StatusCode::CONFLICT),
+            Kind::Changed => ("changed", StatusCode::PRECONDITION_FAILED),
+            Kind::Reused => ("key_reused", StatusCode::UNPROCESSABLE_ENTITY),
+            Kind::TooMany => ("too_many", StatusCode::TOO_MANY_REQUESTS),
             Kind::Unavailable => ("unavailable", StatusCode::SERVICE_UNAVAILABLE),
             Kind::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR),
-        };
+        }
+    }
+
+    pub(super) fn new(kind: Kind, title: &str, detail: String) -> Self {
+        let (word, status) = Self::words(kind);
         Self::with_status(word, status, title, detail)
     }
 
@@ -50,7 +58,13 @@ impl Problem {
                 tracing::error!(what, %error, "request failed");
                 Self::new(kind, what, error.to_string())
             }
-            Kind::NotFound | Kind::Exists | Kind::Invalid | Kind::Conflict => {
+            Kind::NotFound
+            | Kind::Exists
+            | Kind::Invalid
+            | Kind::Conflict
+            | Kind::Changed
+            | Kind::Reused
+            | Kind::TooMany => {
                 tracing::info!(what, why = %error, "request refused");
                 Self::new(kind, what, error.to_string())
             }
@@ -73,6 +87,19 @@ impl Problem {
     pub(super) fn query(rejection: &QueryRejection) -> Self {
         let detail = format!("{}; see docs/registry-api.md", rejection.body_text());
         Self::new(Kind::Invalid, "the request's query was not understood", detail)
+    }
+
+    pub(super) fn not_understood(title: &str, detail: String) -> Self {
+        Self::new(Kind::Invalid, title, detail)
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::with_status(
+            "invalid",
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the request's body was not understood",
+            "it is too large, or did not come whole; send the documented fields".to_owned(),
+        )
     }
 
     pub(super) fn revoked() -> Self {

@@ -58,7 +58,7 @@ pub(crate) struct Apply {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// How long to wait for the hosts' receipts of each denial
+    /// How long to wait for the hosts' receipts for each change that ends pairs
     #[arg(long, value_name = "SECS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=300))]
     timeout: u64,
 }
@@ -150,7 +150,7 @@ async fn known(registry: &Registry, wanted: &Wanted, what: &str) -> Result<Known
 enum State {
     Planned,
     Done,
-    /// A denial that stands, while not every host has given its receipt.
+    /// It stands, while not every host has given its receipt for the pairs that ended with it.
     Unconfirmed,
     Failed,
 }

@@ -1,4 +1,4 @@
-//! How often a host may ask, and how often in the name of one VM.
+//! How often a host may ask for tokens, and how often in the name of one VM; and how often it may begin to follow.
 //!
 //! The generic cell rate algorithm: one number per bucket, the instant at which everything that was taken will have
 //! been earned. A bucket that is not ahead of now is as good as none and is forgotten, so memory follows what
@@ -11,24 +11,29 @@ use std::{
 use uuid::Uuid;
 
 /// An honest host with thousands of pairs asks some times a second; after its start it may ask for all of them.
-pub(super) const OF_HOST: Rate = Rate {
+pub(crate) const OF_HOST: Rate = Rate {
     every_ms: 2,
     burst: 5_000,
 };
 /// Below the host's, so that one guest does not use up what the others of its host need. An agent raises at most
 /// 50 questions a second for one tap.
-pub(super) const OF_VM: Rate = Rate {
+pub(crate) const OF_VM: Rate = Rate {
     every_ms: 10,
     burst: 1_000,
+};
+/// An agent that has lost its stream waits before it begins the next one.
+const FOLLOWS: Rate = Rate {
+    every_ms: 500,
+    burst: 100,
 };
 /// VMs of one host that are counted one by one. Who the VM is has not been proven here.
 const VMS_MAX: usize = 4096;
 
 /// One more every so often, and so many at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rate {
-    pub(super) every_ms: u64,
-    pub(super) burst: u64,
+pub(crate) struct Rate {
+    pub(crate) every_ms: u64,
+    pub(crate) burst: u64,
 }
 
 impl Rate {
@@ -46,16 +51,23 @@ impl Rate {
 #[derive(Debug, Default)]
 struct OfHost {
     earned_at: u64,
+    follows_earned_at: u64,
     vms: HashMap<Uuid, u64>,
 }
 
 /// By the id in the caller's certificate, so there are no more hosts here than certificates were issued.
 #[derive(Debug, Default)]
-pub(super) struct Rates(Mutex<HashMap<Uuid, OfHost>>);
+pub(crate) struct Quota(Mutex<HashMap<Uuid, OfHost>>);
 
-impl Rates {
+impl Quota {
+    /// Whether a stream may begin now: each is told in the log and costs a whole goal state.
+    pub(crate) fn take_follow(&self, host: Uuid, now_ms: u64) -> bool {
+        let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        FOLLOWS.take(&mut hosts.entry(host).or_default().follows_earned_at, now_ms)
+    }
+
     /// Whether this question may be asked now. What the VM's bucket refuses costs the host nothing.
-    pub(super) fn take(&self, host: Uuid, vm: Uuid, now_ms: u64) -> bool {
+    pub(crate) fn take_mint(&self, host: Uuid, vm: Uuid, now_ms: u64) -> bool {
         let mut hosts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_host = hosts.entry(host).or_default();
         if of_host.vms.len() >= VMS_MAX && !of_host.vms.contains_key(&vm) {
@@ -103,30 +115,39 @@ mod tests {
 
     #[test]
     fn a_vm_that_asks_too_often_leaves_the_others_of_its_host_and_other_hosts_alone() {
-        let rates = Rates::default();
-        let asked = (0..10_000).filter(|_| rates.take(HOST, vm(1), NOW)).count();
+        let quota = Quota::default();
+        let asked = (0..10_000).filter(|_| quota.take_mint(HOST, vm(1), NOW)).count();
         assert_eq!(asked as u64, OF_VM.burst);
-        assert!(rates.take(HOST, vm(2), NOW) && rates.take(Uuid::from_u128(2), vm(1), NOW));
+        assert!(quota.take_mint(HOST, vm(2), NOW) && quota.take_mint(Uuid::from_u128(2), vm(1), NOW));
     }
 
     #[test]
     fn a_host_that_asks_for_everybody_has_its_share_and_fills_no_memory() {
-        let rates = Rates::default();
+        let quota = Quota::default();
         let asked = (0..20_000)
-            .filter(|number| rates.take(HOST, vm(*number), NOW))
+            .filter(|number| quota.take_mint(HOST, vm(*number), NOW))
             .count();
         assert_eq!(asked as u64, OF_HOST.burst.min(VMS_MAX as u64 + OF_VM.burst));
-        assert!(rates.0.lock().unwrap()[&HOST].vms.len() <= VMS_MAX + 1);
-        assert!(rates.take(Uuid::from_u128(2), vm(1), NOW), "another host");
-        assert!(!rates.take(HOST, vm(30_000), NOW));
+        assert!(quota.0.lock().unwrap()[&HOST].vms.len() <= VMS_MAX + 1);
+        assert!(quota.take_mint(Uuid::from_u128(2), vm(1), NOW), "another host");
+        assert!(!quota.take_mint(HOST, vm(30_000), NOW));
         assert!(
-            rates.take(HOST, vm(30_000), NOW + 60_000),
+            quota.take_mint(HOST, vm(30_000), NOW + 60_000),
             "a minute later it may again"
         );
         assert!(
-            rates.0.lock().unwrap()[&HOST].vms.len() < 3,
+            quota.0.lock().unwrap()[&HOST].vms.len() < 3,
             "what is earned is forgotten"
         );
+    }
+
+    #[test]
+    fn a_host_that_begins_to_follow_without_end_is_stopped_and_may_still_mint() {
+        let quota = Quota::default();
+        let begun = (0..1_000).filter(|_| quota.take_follow(HOST, NOW)).count();
+        assert_eq!(begun as u64, FOLLOWS.burst);
+        assert!(quota.take_mint(HOST, vm(1), NOW) && quota.take_follow(Uuid::from_u128(2), NOW));
+        assert!(quota.take_follow(HOST, NOW + FOLLOWS.every_ms));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! What each tap has left: to wake the agent, to ask questions, to have first packets held.
 use crate::{
     from_tap::Homeless,
-    maps,
+    maps, memory,
     skb::{self, Skb},
 };
 use core::mem::offset_of;
@@ -36,10 +36,10 @@ fn spend(slot: u32, at: usize, now: u64, per_second: u64, burst: u64) -> bool {
     let Some(kept) = maps::budget(slot) else {
         return false;
     };
-    let at = skb::field(kept, at);
-    match budget::spend(skb::number(at), now, per_second, burst) {
+    let at = memory::field(kept, at);
+    match budget::spend(memory::number(at), now, per_second, burst) {
         Some(spent) => {
-            skb::set_number(at, spent);
+            memory::set_number(at, spent);
             true
         }
         None => false,
@@ -52,18 +52,25 @@ pub fn take(slot: u32, skb: &Skb, packet: &Homeless) -> bool {
     let Some(kept) = maps::budget(slot) else {
         return false;
     };
-    let held = skb::number(skb::field(kept, offset_of!(Budget, held)));
+    let held = memory::number(memory::field(kept, offset_of!(Budget, held)));
     if !pair::has_room(held, maps::released(slot)) {
         return false;
     }
     let taken = maps::hold(skb, packet);
-    count(slot, if taken { offset_of!(Budget, held) } else { offset_of!(Budget, lost) });
+    count(
+        slot,
+        if taken {
+            offset_of!(Budget, held)
+        } else {
+            offset_of!(Budget, lost)
+        },
+    );
     taken
 }
 
 #[inline(always)]
 fn count(slot: u32, at: usize) {
     if let Some(kept) = maps::budget(slot) {
-        skb::count_one(skb::field(kept, at));
+        memory::count_one(memory::field(kept, at));
     }
 }

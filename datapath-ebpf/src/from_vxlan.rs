@@ -7,7 +7,9 @@ use pairgate_packet::{Verdict, Way, ip::Family, receiver};
 
 #[inline(always)]
 pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
-    let outer = skb.tunnel(Family::of(&maps::settings().host)).ok_or(DropReason::Outer)?;
+    let outer = skb
+        .tunnel(Family::of(&maps::settings().host))
+        .ok_or(DropReason::Outer)?;
     skb.pull(receiver::read(0))?;
     let metadata = skb.metadata()?;
     if metadata.vlan {

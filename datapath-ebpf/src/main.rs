@@ -14,6 +14,7 @@ mod from_tap;
 mod from_uplink;
 mod from_vxlan;
 mod maps;
+mod memory;
 mod skb;
 mod to_tap;
 mod verdict;

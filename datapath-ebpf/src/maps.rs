@@ -1,7 +1,8 @@
 //! Every map, and the lookups of the ones that authorise. The only statics besides the licence.
 use crate::{
     from_tap::Homeless,
-    skb::{self, Skb, Used},
+    memory::{self, Used},
+    skb::Skb,
 };
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
@@ -104,29 +105,29 @@ static SETTINGS: Settings = Settings {
 
 #[inline(always)]
 pub fn settings() -> &'static Settings {
-    skb::settled(&SETTINGS)
+    memory::settled(&SETTINGS)
 }
 
 #[inline(always)]
 pub fn tap(interface: u32) -> Option<&'static TapEntry> {
-    skb::value(TAPS.get_ptr(interface))
+    memory::value(TAPS.get_ptr(interface))
 }
 
 #[inline(always)]
 pub fn pair_out(key: &OutKey) -> Option<Used<OutEntry>> {
     let found = PAIRS_OUT.get_ptr_mut(key)?;
-    Some(skb::used(found, offset_of!(OutEntry, used_ns)))
+    Some(memory::used(found, offset_of!(OutEntry, used_ns)))
 }
 
 #[inline(always)]
 pub fn pair_in(handle: &Handle) -> Option<Used<InEntry>> {
     let found = PAIRS_IN.get_ptr_mut(handle)?;
-    Some(skb::used(found, offset_of!(InEntry, used_ns)))
+    Some(memory::used(found, offset_of!(InEntry, used_ns)))
 }
 
 #[inline(always)]
 pub fn next_hop(host: &[u8; 16]) -> Option<NextHop> {
-    skb::value(NEXT_HOPS.get_ptr(host)).copied()
+    memory::value(NEXT_HOPS.get_ptr(host)).copied()
 }
 
 /// The instant at which the host lease ends; a lease that cannot be read has ended.
@@ -160,19 +161,19 @@ pub fn released(slot: u32) -> u64 {
 /// Until when the refusal of a pair stands, if there is one.
 #[inline(always)]
 pub fn refused_until(key: &OutKey) -> Option<u64> {
-    skb::value(REFUSED.get_ptr(key)).copied()
+    memory::value(REFUSED.get_ptr(key)).copied()
 }
 
 /// The instant of a flow's last packet, in the table of the guest with this slot.
 #[inline(always)]
 pub fn flow(slot: u32, key: &FlowKey) -> Option<*mut u64> {
-    skb::inner(&FLOWS, &slot)?.get_ptr_mut(key)
+    memory::inner(&FLOWS, &slot)?.get_ptr_mut(key)
 }
 
 /// Puts a new flow into the table of the guest with this slot, if it has one.
 #[inline(always)]
 pub fn open_flow(slot: u32, key: &FlowKey, now_ns: u64) {
-    if let Some(table) = skb::inner(&FLOWS, &slot) {
+    if let Some(table) = memory::inner(&FLOWS, &slot) {
         let _ = table.insert(key, now_ns, 0);
     }
 }

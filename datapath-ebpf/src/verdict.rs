@@ -2,7 +2,7 @@
 //!
 //! Every frame is counted exactly once, as passed or under one reason; only what is the host's own is not
 //! counted at all, and what is held is counted by the budget that lets it be held.
-use crate::{maps, skb, skb::Skb};
+use crate::{maps, memory, skb::Skb};
 use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use pairgate_abi::{Direction, DropReason, count_index, drop_index};
 use pairgate_packet::{Frame, Verdict, Way};
@@ -27,7 +27,7 @@ pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict
     if action != TC_ACT_OK as i32 && action != TC_ACT_REDIRECT as i32 {
         return refuse(skb, slot, direction, DropReason::Internal);
     }
-    skb::change(maps::passed(count_index(slot, direction)), |count| {
+    memory::change(maps::passed(count_index(slot, direction)), |count| {
         count.packets += 1;
         count.bytes += skb.length() as u64;
     });
@@ -37,7 +37,7 @@ pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict
 #[inline(always)]
 fn refuse(skb: &Skb, slot: u32, direction: Direction, reason: DropReason) -> i32 {
     log(skb, slot, direction, reason);
-    skb::change(maps::drops(drop_index(slot, direction, reason)), |packets| {
+    memory::change(maps::drops(drop_index(slot, direction, reason)), |packets| {
         *packets += 1
     });
     TC_ACT_SHOT as i32

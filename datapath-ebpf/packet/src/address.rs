@@ -246,9 +246,15 @@ mod tests {
         assert_eq!(check_peer(&tap, Address::of(&v6(2))), Err(DropReason::BadHeader));
         assert_eq!(check_peer(&tap, Address::of(&v6(3))), Ok(()));
         tap.count = 2;
-        assert!(!is_own(&tap, Address::of(&v6(2))), "an address that was taken away still counts");
+        assert!(
+            !is_own(&tap, Address::of(&v6(2))),
+            "an address that was taken away still counts"
+        );
         tap.count = 0;
-        assert!(!is_own(&tap, Address::of(&[0; 16])), "the empty places behind the count are addresses");
+        assert!(
+            !is_own(&tap, Address::of(&[0; 16])),
+            "the empty places behind the count are addresses"
+        );
         tap.count = 255;
         assert!(!is_own(&tap, Address::of(&v6(9))), "a count beyond the table");
     }
@@ -263,7 +269,10 @@ mod tests {
         assert!(!is_near(&tap, Address::of(&other)));
         let all = self::tap(&[(v6(1), 0)]);
         assert!(is_near(&all, Address::of(&other)));
-        assert!(!is_near(&all, Address::of_ipv4([10, 0, 0, 1])), "IPv4 lies in no IPv6 network");
+        assert!(
+            !is_near(&all, Address::of_ipv4([10, 0, 0, 1])),
+            "IPv4 lies in no IPv6 network"
+        );
     }
 
     #[test]

@@ -69,7 +69,10 @@ impl Question {
         if !address::is_near(tap, asked) {
             return Err(DropReason::Multicast);
         }
-        Ok(Self { asker: sender, target })
+        Ok(Self {
+            asker: sender,
+            target,
+        })
     }
 
     /// The whole frame that answers: the gateway's MAC address has the address asked for. No byte of the

@@ -25,7 +25,7 @@ pub enum Admission {
 }
 
 /// True if the grants have the protocol, and for protocols with ports this one.
-#[inline(never)]
+#[inline(always)]
 pub fn names(carries: &Carries, protocol: u8, port: [u8; 2]) -> bool {
     let port = u16::from_be_bytes(port);
     let mut at = 0;
@@ -43,6 +43,16 @@ pub fn names(carries: &Carries, protocol: u8, port: [u8; 2]) -> bool {
 /// Judges a packet that a guest sends.
 #[inline(always)]
 pub fn sends(carries: &Carries, packet: &Packet) -> Result<Note, DropReason> {
+    sends_by(carries, packet, names)
+}
+
+/// The same with [`names`] in another's hands: in the programs it is a function that the verifier judges apart.
+#[inline(always)]
+pub fn sends_by(
+    carries: &Carries,
+    packet: &Packet,
+    names: impl Fn(&Carries, u8, [u8; 2]) -> bool,
+) -> Result<Note, DropReason> {
     match carries.kind {
         // Whether it is an answer is for the receiver's host to judge.
         CARRIES_ALL | CARRIES_REPLIES => Ok(Note::Nothing),
@@ -57,6 +67,16 @@ pub fn sends(carries: &Carries, packet: &Packet) -> Result<Note, DropReason> {
 /// Judges a packet for a guest.
 #[inline(always)]
 pub fn receives(carries: &Carries, packet: &Packet) -> Result<Admission, DropReason> {
+    receives_by(carries, packet, names)
+}
+
+/// The same with [`names`] in another's hands.
+#[inline(always)]
+pub fn receives_by(
+    carries: &Carries,
+    packet: &Packet,
+    names: impl Fn(&Carries, u8, [u8; 2]) -> bool,
+) -> Result<Admission, DropReason> {
     match carries.kind {
         CARRIES_ALL | CARRIES_ALL_NOTED => Ok(Admission::Granted),
         CARRIES_GRANTS if names(carries, packet.protocol, packet.ports.destination) => Ok(Admission::Granted),
@@ -94,6 +114,10 @@ pub fn answered(packet: &Packet) -> FlowKey {
 /// True while answers to a flow may come. At the very end of its time it has ended.
 #[inline(always)]
 pub fn is_live(protocol: u8, used_ns: u64, now_ns: u64) -> bool {
-    let life = if protocol == transport::TCP { FLOW_TCP_NS } else { FLOW_OTHER_NS };
+    let life = if protocol == transport::TCP {
+        FLOW_TCP_NS
+    } else {
+        FLOW_OTHER_NS
+    };
     now_ns < used_ns.saturating_add(life)
 }

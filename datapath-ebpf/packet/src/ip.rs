@@ -22,7 +22,11 @@ impl Family {
     /// The family of an address in the form of the contract.
     #[inline(always)]
     pub fn of(a: &[u8; 16]) -> Self {
-        if Address::of(a).is_ipv4() { Self::V4 } else { Self::V6 }
+        if Address::of(a).is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 
     /// Bytes of the header: options are refused and no extension header is carried, so it is always this long

@@ -102,13 +102,7 @@ impl Gso {
     /// Refuses a request that does not fit the packet; returns the length of the largest IP packet it makes.
     /// `exact` says that nothing stands behind the packet.
     #[inline(always)]
-    pub fn check(
-        self,
-        ip: &Ip,
-        protocol: u8,
-        transport: &Transport,
-        exact: bool,
-    ) -> Result<u32, DropReason> {
+    pub fn check(self, ip: &Ip, protocol: u8, transport: &Transport, exact: bool) -> Result<u32, DropReason> {
         let headers = ip.family.header() as u32 + transport.header as u32;
         let kind = self.kind & !Self::REMARKS;
         let fits = match (protocol, ip.family) {

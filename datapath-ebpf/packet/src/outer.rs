@@ -62,12 +62,11 @@ pub struct Outer {
 /// a packet that leaves no room for a length that counts the headers too (`too_big`): some guests ask for
 /// segments of so much at once.
 #[inline(always)]
-pub fn header_v4(
-    packet: &Packet,
-    entry: &OutEntry,
-    header: &mut [u8; LENGTH_V4],
-) -> Result<(), DropReason> {
-    let hosts = (Address::of(&entry.src_host).ipv4(), Address::of(&entry.dst_host).ipv4());
+pub fn header_v4(packet: &Packet, entry: &OutEntry, header: &mut [u8; LENGTH_V4]) -> Result<(), DropReason> {
+    let hosts = (
+        Address::of(&entry.src_host).ipv4(),
+        Address::of(&entry.dst_host).ipv4(),
+    );
     let (Some(source), Some(destination)) = hosts else {
         return Err(DropReason::Internal);
     };
@@ -84,11 +83,7 @@ pub fn header_v4(
 
 /// The same over IPv6.
 #[inline(always)]
-pub fn header_v6(
-    packet: &Packet,
-    entry: &OutEntry,
-    header: &mut [u8; LENGTH_V6],
-) -> Result<(), DropReason> {
+pub fn header_v6(packet: &Packet, entry: &OutEntry, header: &mut [u8; LENGTH_V6]) -> Result<(), DropReason> {
     if Address::of(&entry.src_host).is_ipv4() || Address::of(&entry.dst_host).is_ipv4() {
         return Err(DropReason::Internal);
     }
@@ -138,7 +133,11 @@ fn checksum(total: u16, source: [u8; 4], destination: [u8; 4]) -> u16 {
 }
 
 /// Odd numbers without a pattern, for mixing.
-const MIX: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93, 0xa076_1d64_78bd_642f];
+const MIX: [u64; 3] = [
+    0x9e37_79b9_7f4a_7c15,
+    0xd6e8_feb8_6659_fd93,
+    0xa076_1d64_78bd_642f,
+];
 
 /// Spreads every bit of the input over the output.
 #[inline(always)]
@@ -189,7 +188,11 @@ pub fn ours(frame: &impl Frame, settings: &Settings, underlay: Family) -> Option
                 return None;
             }
             let length = u16::from_be_bytes([ip[2], ip[3]]) as u32;
-            (Address::of_ipv4(piece(&ip, 12)), Address::of_ipv4(piece(&ip, 16)), length)
+            (
+                Address::of_ipv4(piece(&ip, 12)),
+                Address::of_ipv4(piece(&ip, 16)),
+                length,
+            )
         }
         Family::V6 => {
             let ip: [u8; 40] = frame.read(ethernet::LENGTH)?;

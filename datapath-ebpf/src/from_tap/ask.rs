@@ -3,7 +3,7 @@
 //! The agent is told as often as the tap's budget allows. It gets the packet itself, to hold until the answer is
 //! there, if that is small and the tap has room; a copy is in the ring then, and the frame ends here without being
 //! counted as dropped.
-use super::Heard;
+use super::hear::Heard;
 use crate::{budgets, maps, skb::Skb};
 use pairgate_abi::{DropReason, OutKey};
 use pairgate_packet::{Verdict, pair};
@@ -71,5 +71,9 @@ fn keep(skb: &Skb, homeless: &Homeless) -> Result<(), DropReason> {
         return Ok(());
     }
     budgets::tell(slot, pair::event(homeless.kind, key, now));
-    Err(if can_be_held { DropReason::HoldFull } else { DropReason::NoPair })
+    Err(if can_be_held {
+        DropReason::HoldFull
+    } else {
+        DropReason::NoPair
+    })
 }

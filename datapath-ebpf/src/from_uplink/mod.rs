@@ -36,7 +36,11 @@ fn over(skb: &Skb, slot: &mut u32, underlay: Family) -> Result<Verdict, DropReas
     if way::is_by_device(&metadata, &outer, now)? {
         return Ok(Verdict::ToDevice);
     }
-    skb.unwrap(&receiver::delivery(pair.mac, packet.family), underlay, packet.family)?;
+    skb.unwrap(
+        &receiver::delivery(pair.mac, packet.family),
+        underlay,
+        packet.family,
+    )?;
     Ok(Verdict::Redirect(Way::Tap(pair.tap)))
 }
 

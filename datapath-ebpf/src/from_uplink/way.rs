@@ -3,7 +3,7 @@
 //! The device takes what is big: taking the header off here would leave the marks of the tunnel on a packet that is
 //! still to be cut. And it takes, for a moment, whatever follows in the same flow: on an uplink that gathers
 //! packets the way by the device is the longer one, and what went straight would overtake it.
-use crate::{maps, skb};
+use crate::{maps, memory};
 use pairgate_abi::{DropReason, limits};
 use pairgate_packet::{
     Metadata,
@@ -27,7 +27,7 @@ pub fn is_by_device(metadata: &Metadata, outer: &Outer, now: u64) -> Result<bool
         return Err(DropReason::Internal);
     };
     if metadata.gso.is_some() {
-        skb::touch(last, now, STEP_NS);
+        memory::touch(last, now, STEP_NS);
     }
-    Ok(receiver::goes_big(metadata, skb::number(last), now))
+    Ok(receiver::goes_big(metadata, memory::number(last), now))
 }

@@ -108,6 +108,10 @@ fn a_host_renews_its_certificate_by_itself_and_loses_nothing_that_is_open() {
     rig.await_answer("web1", pairgate_e2e::DB2).unwrap();
     let deny = rig.lab.call(&["pair", "deny", "web1", "db2"]).unwrap();
     assert_eq!(deny.code, 0, "no receipt came from h1: {}", deny.stderr);
+    // The stream of goal states changed over without a gap.
+    let log = fs::read_to_string(rig.lab.process("agent-h1").unwrap().log).unwrap();
+    let (_, after) = log.split_once("this host has a new certificate").unwrap();
+    assert!(!after.contains("is not followed"), "{after}");
 }
 
 #[test]

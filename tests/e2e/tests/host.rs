@@ -2,6 +2,7 @@
 //! left when it goes for good.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use futures_util::TryStreamExt;
 use pairgate_agent::datapath::{Left, Pins};
 use pairgate_api::local::AgentStatus;
 use pairgate_e2e::{DB1, PATIENCE, Rig};
@@ -13,6 +14,7 @@ use rtnetlink::{
 use std::{
     fs,
     net::Ipv4Addr,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Command, Output},
 };
@@ -101,6 +103,34 @@ fn an_agent_started_as_root_keeps_four_powers_and_does_everything_with_them() {
     // Programs replaced, maps adopted, by an agent that is killed and comes back.
     rig.lab.kill("agent-h1").unwrap();
     rig.lab.start_again("agent-h1").unwrap();
+    rig.lab.await_settled().unwrap();
+    rig.await_answer("web1", DB1).unwrap();
+}
+
+#[test]
+fn a_checkout_in_a_home_that_its_user_keeps_to_himself_serves_as_well() {
+    let rig = Rig::start_default("hosthome").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join("pairgate/h1");
+    fs::create_dir_all(state.parent().unwrap()).unwrap();
+    // Somebody else's, and nobody else may pass.
+    std::os::unix::fs::chown(home.path(), Some(1000), Some(1000)).unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let before = rig.lab.plan().host_dir("h1");
+    rig.again(
+        "agent-h1",
+        |arguments| {
+            // It has stopped by now, and a new directory has no identity: the old one moves.
+            fs::create_dir(&state).unwrap();
+            for name in ["host.key", "host.pem", "host.json", "ca.pem"] {
+                fs::copy(before.join(name), state.join(name)).unwrap();
+            }
+            let at = arguments.iter().position(|word| word == "--state-dir").unwrap();
+            arguments[at + 1] = state.display().to_string();
+        },
+        &[],
+    )
+    .unwrap();
     rig.lab.await_settled().unwrap();
     rig.await_answer("web1", DB1).unwrap();
 }
@@ -211,6 +241,44 @@ fn open_pairs_follow_the_routes_and_the_mtu_of_the_uplink() {
         rig.ping("web1", DB1, 1, 1300).unwrap().all(),
         "what fits is lost, too"
     );
+}
+
+#[test]
+fn an_uplink_that_loses_its_address_ends_every_pair_and_says_so() {
+    let rig = Rig::start_default("hostaddress").unwrap();
+    rig.await_answer("web1", DB1).unwrap();
+    let up0 = index(&rig, "h1", UPLINK);
+    let netns = rig.lab.netns("h1");
+    netns
+        .run(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async {
+                let (connection, handle, _) = rtnetlink::new_connection().unwrap();
+                tokio::spawn(connection);
+                let mut addresses = handle
+                    .address()
+                    .get()
+                    .set_link_index_filter(up0)
+                    .set_prefix_length_filter(24)
+                    .execute();
+                let own = addresses.try_next().await.unwrap().unwrap();
+                while addresses.try_next().await.unwrap().is_some() {}
+                handle.address().del(own).execute().await.unwrap();
+            });
+        })
+        .unwrap();
+    patience::until(PATIENCE, "the lease has ended", || {
+        Ok((status(&rig, "h1").lease_left_ms == 0).then_some(()))
+    })
+    .unwrap();
+    assert!(!rig.answers("web1", DB1).unwrap());
+    let log = fs::read_to_string(rig.lab.process("agent-h1").unwrap().log).unwrap();
+    assert!(
+        log.contains("lost this host's address: the lease ends now"),
+        "nothing was said"
+    );
+    links::ensure_address(&netns, UPLINK, Ipv4Addr::new(192, 0, 2, 1).into(), 24).unwrap();
+    rig.await_answer("web1", DB1).unwrap();
 }
 
 /// `pairgate-agent cleanup` in a host's namespace.

@@ -90,19 +90,24 @@ fn every_byte_arrives(name: &str, wishes: Wishes) {
     }
     for leaves in KINDS {
         set(&rig, leaves);
-        for (web, db) in ADDRESSES {
-            for (names, to) in [(("web1", "db1"), db), (("db1", "web1"), web)] {
-                let same = rig.tcp(names.0, (names.1, to), BYTES, PATIENCE).unwrap();
-                let same =
-                    same.unwrap_or_else(|error| panic!("{leaves:?}, TCP to {to}: {error}\n{}", drops(&rig)));
-                assert_eq!(
-                    same, BYTES,
-                    "{leaves:?}, TCP to {to}: bytes that came back as they went"
-                );
-            }
-            datagrams(&rig, leaves, (web, db), ("web1", "db1")).unwrap();
-            datagrams(&rig, leaves, (db, web), ("db1", "web1")).unwrap();
+        carry(&rig, leaves);
+    }
+}
+
+/// TCP and datagrams, in both families and both directions.
+fn carry(rig: &Rig, leaves: Leaves) {
+    for (web, db) in ADDRESSES {
+        for (names, to) in [(("web1", "db1"), db), (("db1", "web1"), web)] {
+            let same = rig.tcp(names.0, (names.1, to), BYTES, PATIENCE).unwrap();
+            let same =
+                same.unwrap_or_else(|error| panic!("{leaves:?}, TCP to {to}: {error}\n{}", drops(rig)));
+            assert_eq!(
+                same, BYTES,
+                "{leaves:?}, TCP to {to}: bytes that came back as they went"
+            );
         }
+        datagrams(rig, leaves, (web, db), ("web1", "db1")).unwrap();
+        datagrams(rig, leaves, (db, web), ("db1", "web1")).unwrap();
     }
 }
 
@@ -154,4 +159,31 @@ fn big_packets_cross_the_underlay_whole_and_come_in_by_the_vxlan_device() {
         "of {BYTES} bytes at least {big} packets should have come big, but {} did",
         come - came
     );
+}
+
+#[test]
+fn what_comes_big_is_finished_for_guests_that_take_nothing_unfinished() {
+    let rig = Rig::start_default("offload-finished").unwrap();
+    for (_, to) in ADDRESSES {
+        rig.await_answer("web1", to).unwrap();
+    }
+    let (tap, off) = ("tap-db1", CUTTING.map(|name| (name, false)));
+    let h2 = rig.lab.netns("h2");
+    ethtool::set_features(&h2, tap, &off).unwrap();
+    carry(&rig, Leaves::Everything);
+    ethtool::set_features(&h2, tap, &[(CHECKSUMS, false)]).unwrap();
+    carry(&rig, Leaves::Everything);
+}
+
+#[test]
+fn guests_without_any_offload_are_served_too() {
+    let wishes = Wishes {
+        offload: Some(false),
+        ..Wishes::default()
+    };
+    let rig = Rig::start("offload-none", wishes).unwrap();
+    for (_, to) in ADDRESSES {
+        rig.await_answer("web1", to).unwrap();
+    }
+    carry(&rig, Leaves::Nothing);
 }

@@ -179,4 +179,4 @@ fn zero(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

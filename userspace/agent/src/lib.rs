@@ -42,6 +42,7 @@ pub mod notify;
 pub mod peers;
 pub mod port;
 pub mod present;
+pub mod reach;
 pub mod registry_link;
 pub mod renew;
 pub mod request;

@@ -6,6 +6,7 @@ use pairgate_agent::{
     args::{Arguments, CleanupArguments, RunArguments, Verb},
     capabilities, cleanup,
     config::Settings,
+    reach::Reach,
 };
 use std::{io::IsTerminal, process::ExitCode};
 use tokio::runtime::{Builder, Runtime};
@@ -39,8 +40,9 @@ fn run(arguments: RunArguments) -> ExitCode {
     code(serve(settings))
 }
 
-fn serve(settings: Settings) -> anyhow::Result<()> {
+fn serve(mut settings: Settings) -> anyhow::Result<()> {
     capabilities::raise_file_limit();
+    let _reach = Reach::hold(&mut settings)?;
     // Before any other thread is there: each has powers of its own.
     capabilities::reduce()?;
     // Of two providers only the first counts, and there is no other.

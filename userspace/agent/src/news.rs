@@ -5,7 +5,7 @@
 //! overran) everything is looked at. Should this task end or be deaf, the others' timers find the same later.
 
 use crate::adopt::Adoption;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoKind, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage},
@@ -18,6 +18,8 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
+/// Between two wakings.
+const BREATH: Duration = Duration::from_millis(20);
 /// Before the socket is opened anew.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,13 @@ impl Look {
         uplink: true,
         taps: true,
     };
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            uplink: self.uplink || other.uplink,
+            taps: self.taps || other.taps,
+        }
+    }
 
     /// What one message asks for.
     fn at(message: &NetlinkMessage<RouteNetlinkMessage>, uplink: u32, adoption: &Adoption) -> Self {
@@ -133,14 +142,19 @@ async fn listen(uplink: u32, adoption: &Adoption, wake: &Wake) -> io::Error {
 async fn hear(uplink: u32, adoption: &Adoption, wake: &Wake) -> io::Result<()> {
     let (connection, _handle, mut messages) = new_multicast_connection(&GROUPS)?;
     let listening = async {
-        while let Some((message, _)) = messages.next().await {
-            let look = Look::at(&message, uplink, adoption);
+        while let Some((first, _)) = messages.next().await {
+            let mut look = Look::at(&first, uplink, adoption);
+            while let Some(Some((more, _))) = messages.next().now_or_never() {
+                look = look.and(Look::at(&more, uplink, adoption));
+            }
             if look.taps {
                 wake.taps.notify_one();
             }
             if look.uplink {
                 wake.uplink.notify_one();
             }
+            // The first is told at once; a storm costs fifty looks a second.
+            sleep(BREATH).await;
         }
     };
     tokio::select! {

@@ -5,9 +5,9 @@ use clap::ValueEnum;
 use pairgate_lab::links;
 use pairgate_lab::netns::Netns;
 use pairgate_lab::plan::{GUEST_INTERFACE, GUESTS, PAIR};
-use pairgate_lab::probe::{EchoServer, Hail, Sink, ask, pour};
+use pairgate_lab::probe::{EchoServer, Hail, Sink, ask, forge, pour};
 use serde_json::Value;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -140,12 +140,20 @@ fn stream_by_iperf3(way: &Way, how_long: Duration) -> Result<f64> {
     Ok(bits.with_context(|| format!("iperf3 measured nothing: {}", report["error"]))? / 1e9)
 }
 
-/// What arrives at the guest's interface, counted by the kernel.
+/// What arrives at the guest's interface, counted by the kernel. The sender writes frames past its own stack, which
+/// would cost more than the way does.
 fn small_packets(way: &Way, how_long: Duration) -> Result<f64> {
     // Somebody must have the port, or every datagram would be answered by a refusal.
     let silent = way.to.run(|| UdpSocket::bind((way.address, 0)))??;
-    let to = SocketAddr::new(way.address.into(), silent.local_addr()?.port());
-    let hail = way.from.run(|| Hail::start(way.source.into(), to))??;
+    let port = silent.local_addr()?.port();
+    let ends = forge::Ends {
+        source_mac: links::mac(&way.from, GUEST_INTERFACE)?,
+        destination_mac: neighbour(way)?,
+        source: way.source,
+        destination: way.address,
+    };
+    let frame = forge::udp(ends, (port, port), &[0; 18])?;
+    let hail = way.from.run(|| Hail::start(GUEST_INTERFACE, frame))??;
     std::thread::sleep(SETTLE);
     let (start, before) = (Instant::now(), links::counters(&way.to, GUEST_INTERFACE)?);
     std::thread::sleep(how_long);
@@ -155,6 +163,25 @@ fn small_packets(way: &Way, how_long: Duration) -> Result<f64> {
     let arrived = after.rx_packets.saturating_sub(before.rx_packets);
     ensure!(arrived > 0, "nothing arrived");
     Ok(number(arrived) / took.as_secs_f64() / 1e3)
+}
+
+/// The MAC under which a guest knows the other: they have spoken already.
+fn neighbour(way: &Way) -> Result<[u8; 6]> {
+    // Each thread sees its own namespace here.
+    let list = way
+        .from
+        .run(|| std::fs::read_to_string("/proc/thread-self/net/arp"))??;
+    let own = way.address.to_string();
+    let line = list
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(&own));
+    let mac = line.and_then(|line| line.split_whitespace().nth(3));
+    let parts = mac.into_iter().flat_map(|mac| mac.split(':'));
+    let bytes: Vec<u8> = parts
+        .filter_map(|part| u8::from_str_radix(part, 16).ok())
+        .collect();
+    let mac = <[u8; 6]>::try_from(bytes).ok();
+    mac.with_context(|| format!("{} does not know the MAC of {own}", way.from.name()))
 }
 
 fn answers(way: &Way, how_long: Duration, percentile: usize) -> Result<f64> {

@@ -1,10 +1,10 @@
 //! What arrives big: by the host's VXLAN device to its guest, and nothing else out of that device.
 use crate::{
     checksums::{checksum_is_right, finished, unfinished},
+    counts::Counts,
     crossing::{Host, two_hosts},
     device::{GSO_TCPV4, GSO_UDP_L4, Tap, Vnet},
     frames::{ETHERNET, underlay, with},
-    world::Counts,
 };
 use etherparse::PacketBuilder;
 use pairgate_abi::{GATEWAY_MAC, Handle};
@@ -96,33 +96,57 @@ fn big_packets_cross_whole_and_small_ones_of_their_flow_behind_them() {
         while payload.len() < frame.len() - headers {
             let (vnet, seen) = two.tap.receive(PATIENCE, |_| true).expect(what);
             let seen = finished(vnet, seen);
-            assert_eq!(seen[..12], [two.mac, GATEWAY_MAC].concat(), "{what}: not under a header of our own");
+            assert_eq!(
+                seen[..12],
+                [two.mac, GATEWAY_MAC].concat(),
+                "{what}: not under a header of our own"
+            );
             assert!(checksum_is_right(&seen), "{what}");
             payload.extend(&seen[headers..]);
         }
-        assert_eq!(payload, frame[headers..], "{what}: other bytes, or in another order");
+        assert_eq!(
+            payload,
+            frame[headers..],
+            "{what}: other bytes, or in another order"
+        );
         let after = two.counts();
-        assert_eq!(of(&after, "from_vxlan", "passed"), of(&before, "from_vxlan", "passed") + 1, "{what}");
+        assert_eq!(
+            of(&after, "from_vxlan", "passed"),
+            of(&before, "from_vxlan", "passed") + 1,
+            "{what}"
+        );
     }
     // Right behind a big one of its flow, a small one goes the same way; of another flow, the short one.
     let before = two.counts();
     let big = unfinished(datagram(&one, &two, 7, &bytes(9_000)), 6);
     one.tap.send(to_be_cut(GSO_UDP_L4, 1200), &big).unwrap();
-    one.tap.send(Vnet::default(), &datagram(&one, &two, 7, b"behind")).unwrap();
-    one.tap.send(Vnet::default(), &datagram(&one, &two, 8, b"beside")).unwrap();
+    one.tap
+        .send(Vnet::default(), &datagram(&one, &two, 7, b"behind"))
+        .unwrap();
+    one.tap
+        .send(Vnet::default(), &datagram(&one, &two, 8, b"beside"))
+        .unwrap();
     let mut last = Vec::new();
     while let Some(frame) = two.guest_gets(SILENCE) {
         last.push(frame[42..].to_vec());
     }
     assert!(last.contains(&b"behind".to_vec()) && last.contains(&b"beside".to_vec()));
     let ways = of(&two.counts(), "from_vxlan", "passed") - of(&before, "from_vxlan", "passed");
-    assert_eq!(ways, 2, "the small one overtakes the big one, or everything takes the long way");
+    assert_eq!(
+        ways, 2,
+        "the small one overtakes the big one, or everything takes the long way"
+    );
     // After a while the flow is back on the short way.
     std::thread::sleep(Duration::from_millis(15));
     let before = two.counts();
-    one.tap.send(Vnet::default(), &datagram(&one, &two, 7, b"later")).unwrap();
+    one.tap
+        .send(Vnet::default(), &datagram(&one, &two, 7, b"later"))
+        .unwrap();
     assert!(two.guest_gets(PATIENCE).is_some());
-    assert_eq!(of(&two.counts(), "from_vxlan", "passed"), of(&before, "from_vxlan", "passed"));
+    assert_eq!(
+        of(&two.counts(), "from_vxlan", "passed"),
+        of(&before, "from_vxlan", "passed")
+    );
 }
 
 /// The two fragments of a frame on the underlay: the host puts them together before its device sees them.
@@ -135,7 +159,10 @@ fn fragments(frame: &[u8]) -> [Vec<u8>; 2] {
         ip[4..6].copy_from_slice(&[0x77, 0x77]); // one packet at a time, so that the kernel cannot mix two up
         ip[6..8].copy_from_slice(&((offset / 8) as u16 | if more { 0x2000 } else { 0 }).to_be_bytes());
         ip[10..12].copy_from_slice(&[0, 0]);
-        let sum: u32 = ip.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+        let sum: u32 = ip
+            .chunks(2)
+            .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+            .sum();
         let sum = (sum >> 16) + (sum & 0xffff);
         ip[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
         [&frame[..ETHERNET], &ip, bytes].concat()
@@ -158,23 +185,55 @@ fn what_comes_out_of_the_device_is_judged_as_what_comes_off_the_uplink() {
         }
         let seen = two.guest_gets(SILENCE);
         let moved = two.counts().since(&before);
-        let words: Vec<_> = moved.iter().filter(|line| line.1 == "from_vxlan").map(|line| (line.0, line.2)).collect();
+        let words: Vec<_> = moved
+            .iter()
+            .filter(|line| line.1 == "from_vxlan")
+            .map(|line| (line.0, line.2))
+            .collect();
         (seen, words)
     };
     let (seen, words) = arrives(frame(hosts, handle(), &inner));
-    assert_eq!(words, [(SLOT, "passed")], "what the host has put together is the pair's all the same");
+    assert_eq!(
+        words,
+        [(SLOT, "passed")],
+        "what the host has put together is the pair's all the same"
+    );
     assert_eq!(seen.unwrap()[ETHERNET..], inner[ETHERNET..]);
     let another = Handle::new(0x10_0001, 0x2002).unwrap();
     let tagged = [&inner[..12], &[0x81, 0, 0, 5], &inner[12..]].concat();
     for (what, whole, expected) in [
         ("another handle", frame(hosts, another, &inner), (0, "handle")),
-        ("no group", with(frame(hosts, handle(), &inner), 42, &[0x08]), (0, "outer")),
-        ("another host", frame(([192, 0, 2, 9], two.address), handle(), &inner), (SLOT, "outer")),
-        ("another's address", frame(hosts, handle(), &with(inner.clone(), 26, &[10, 77, 0, 3])), (SLOT, "inner")),
-        ("stray bytes", frame(hosts, handle(), &[&inner[..], &[0; 3]].concat()), (SLOT, "inner")),
-        ("an inner fragment", frame(hosts, handle(), &with(inner.clone(), 20, &[0x20, 0])), (SLOT, "inner")),
+        (
+            "no group",
+            with(frame(hosts, handle(), &inner), 42, &[0x08]),
+            (0, "outer"),
+        ),
+        (
+            "another host",
+            frame(([192, 0, 2, 9], two.address), handle(), &inner),
+            (SLOT, "outer"),
+        ),
+        (
+            "another's address",
+            frame(hosts, handle(), &with(inner.clone(), 26, &[10, 77, 0, 3])),
+            (SLOT, "inner"),
+        ),
+        (
+            "stray bytes",
+            frame(hosts, handle(), &[&inner[..], &[0; 3]].concat()),
+            (SLOT, "inner"),
+        ),
+        (
+            "an inner fragment",
+            frame(hosts, handle(), &with(inner.clone(), 20, &[0x20, 0])),
+            (SLOT, "inner"),
+        ),
         ("an inner tag", frame(hosts, handle(), &tagged), (0, "inner")),
-        ("ARP", frame(hosts, handle(), &with(inner.clone(), 12, &[8, 6])), (SLOT, "inner")),
+        (
+            "ARP",
+            frame(hosts, handle(), &with(inner.clone(), 12, &[8, 6])),
+            (SLOT, "inner"),
+        ),
     ] {
         let (seen, words) = arrives(whole);
         assert_eq!(seen, None, "{what} reached the guest");

@@ -55,7 +55,11 @@ pub(crate) fn transport_at(frame: &[u8]) -> usize {
 /// hands it over.
 pub(crate) fn unfinished(mut frame: Vec<u8>, field: usize) -> Vec<u8> {
     let at = transport_at(&frame);
-    let (addresses, protocol) = if at == 34 { (26, frame[23]) } else { (22, frame[20]) };
+    let (addresses, protocol) = if at == 34 {
+        (26, frame[23])
+    } else {
+        (22, frame[20])
+    };
     let length = (frame.len() - at) as u32;
     let sum: u32 = frame[addresses..at].chunks(2).map(word).sum();
     let sum = folded(sum + u32::from(protocol) + length);

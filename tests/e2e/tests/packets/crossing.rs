@@ -1,9 +1,11 @@
 //! Two hosts with a real link between them, a guest on each, and maps written by hand: packets cross with the
 //! pair in the maps and without a control plane, and nothing else does.
 use crate::{
+    counts::Counts,
     device::{Tap, Vnet},
     frames::{ETHERNET, IP, underlay, with},
-    world::{Counts, FOREVER, carries, enter_own_namespaces, load_host, tap_entry},
+    pairs::carries,
+    world::{FOREVER, enter_own_namespaces, load_host, tap_entry},
 };
 use etherparse::PacketBuilder;
 use nix::sched::{CloneFlags, setns, unshare};

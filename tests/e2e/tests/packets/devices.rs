@@ -6,7 +6,8 @@ use crate::{
         ETHERNET, INNER, INNER_IP, IP, arp_answer, arp_for, arriving, cut, delivered, inner_udp, padded,
         ping, tcp, udp, udp_to, with, wrapped,
     },
-    world::{GATEWAY, GUEST, GUEST_MAC, NEIGHBOUR_MAC, PEER, SLOT, World, in_handle, out_key},
+    pairs::in_handle,
+    world::{GATEWAY, GUEST, GUEST_MAC, NEIGHBOUR_MAC, PEER, SLOT, World, out_key},
 };
 use nix::errno::Errno;
 use pairgate_abi::{InEntry, OutEntry};
@@ -279,10 +280,7 @@ fn headers_outside_the_first_piece_of_a_packet_are_read_all_the_same() {
 
     let inner = with(with(big, ETHERNET + 12, &PEER), ETHERNET + 16, &GUEST);
     let before = world.counts();
-    world
-        .uplink
-        .send(vnet, &arriving(&world, &inner))
-        .unwrap();
+    world.uplink.send(vnet, &arriving(&world, &inner)).unwrap();
     let passed = [(SLOT, "from_uplink", "passed", 1), (SLOT, "to_tap", "passed", 1)];
     assert_eq!(world.counts().since(&before), passed);
     let (_, seen) = world
@@ -309,10 +307,7 @@ fn the_peers_packet_reaches_the_guest_and_only_with_an_honest_checksum() {
         ),
     ] {
         let before = world.counts();
-        world
-            .uplink
-            .send(vnet, &arriving(&world, &inner))
-            .unwrap();
+        world.uplink.send(vnet, &arriving(&world, &inner)).unwrap();
         assert_eq!(world.counts().since(&before), passed, "{what}");
         let (vnet, seen) = world.guest.receive(PATIENCE, |_| true).expect(what);
         let seen = finished(vnet, seen);

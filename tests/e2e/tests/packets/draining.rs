@@ -38,7 +38,7 @@ fn passed(world: &World) -> i64 {
 }
 
 fn deliver(world: &World, frames: u64) {
-    let frame = arriving(&world, &inner_udp());
+    let frame = arriving(world, &inner_udp());
     for _ in 0..frames {
         world.uplink.send(Vnet::default(), &frame).unwrap();
     }

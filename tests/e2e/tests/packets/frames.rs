@@ -1,8 +1,8 @@
 //! Frames as honest machines send them, built by a library that knows nothing of our programs, and what our
 //! programs must make of them.
-use crate::world::{
-    GATEWAY, GRANTED_PEER, GUEST, GUEST_MAC, GUEST6, NEIGHBOUR_MAC, PEER, PEER6, PORT, World, in_handle,
-    out_handle, six,
+use crate::{
+    pairs::{in_handle, out_handle},
+    world::{GATEWAY, GRANTED_PEER, GUEST, GUEST_MAC, GUEST6, NEIGHBOUR_MAC, PEER, PEER6, PORT, World, six},
 };
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header,
@@ -162,7 +162,11 @@ pub(crate) fn underlay_of(
 
 /// What `from_tap` must make of the guest's `frame`, with the flow port that it chose.
 pub(crate) fn wrapped(world: &World, frame: &[u8], port: u16) -> Vec<u8> {
-    let mut inner = ethernet(GATEWAY, GATEWAY, EtherType(u16::from_be_bytes([frame[12], frame[13]])));
+    let mut inner = ethernet(
+        GATEWAY,
+        GATEWAY,
+        EtherType(u16::from_be_bytes([frame[12], frame[13]])),
+    );
     inner.extend(&frame[ETHERNET..]);
     // The outer Ethernet header is written later, with the neighbour's address; until then it is the guest's, with
     // the ethertype of its packet.
@@ -190,12 +194,22 @@ pub(crate) fn arriving(world: &World, inner: &[u8]) -> Vec<u8> {
 /// The same under another handle.
 pub(crate) fn arriving_under(world: &World, handle: Handle, inner: &[u8]) -> Vec<u8> {
     let (here, there) = world.hosts();
-    underlay_of((NEIGHBOUR_MAC, world.uplink.mac()), (there, here), 50_000, handle, inner)
+    underlay_of(
+        (NEIGHBOUR_MAC, world.uplink.mac()),
+        (there, here),
+        50_000,
+        handle,
+        inner,
+    )
 }
 
 /// What the guest must get of `inner`.
 pub(crate) fn delivered(inner: &[u8]) -> Vec<u8> {
-    let mut frame = ethernet(GATEWAY, GUEST_MAC, EtherType(u16::from_be_bytes([inner[12], inner[13]])));
+    let mut frame = ethernet(
+        GATEWAY,
+        GUEST_MAC,
+        EtherType(u16::from_be_bytes([inner[12], inner[13]])),
+    );
     frame.extend(&inner[ETHERNET..]);
     frame
 }
@@ -213,7 +227,11 @@ pub(crate) fn turned(frame: Vec<u8>) -> Vec<u8> {
 
 /// The same, from the peer that has some ports only, to one of them.
 pub(crate) fn from_granted(frame: Vec<u8>) -> Vec<u8> {
-    with(with(turned(frame), 26, &GRANTED_PEER), IP + 2, &443_u16.to_be_bytes())
+    with(
+        with(turned(frame), 26, &GRANTED_PEER),
+        IP + 2,
+        &443_u16.to_be_bytes(),
+    )
 }
 
 /// A datagram from the guest to a peer, over IPv6.

@@ -1,14 +1,12 @@
 //! What arrives on the uplink, line by line.
 use crate::{
     frames::{
-        ETHERNET, INNER, INNER_IP, arriving, cut, delivered, inner_udp, padded, protocol, tcp, turned,
-        udp, underlay, with,
+        ETHERNET, INNER, INNER_IP, arriving, cut, delivered, inner_udp, padded, protocol, tcp, turned, udp,
+        underlay, with,
     },
+    pairs::{expired_handle, in_handle, moved_handle, out_handle},
     run::{Baggage, Case, Expect},
-    world::{
-        HOST, NEIGHBOUR_MAC, PEER_HOST, SLOT, World, expired_handle, in_handle, moved_handle,
-        out_handle,
-    },
+    world::{HOST, NEIGHBOUR_MAC, PEER_HOST, SLOT, World},
 };
 use pairgate_abi::Handle;
 use pairgate_agent::datapath::Program;

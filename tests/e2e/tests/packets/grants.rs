@@ -2,13 +2,14 @@
 //! guest next door.
 use crate::{
     frames::{
-        arriving_under, delivered, ethernet, padded, ping, ping6, protocol, tcp, turned, udp, udp6_to, udp_to,
-        with, wrapped,
+        arriving_under, delivered, ethernet, padded, ping, ping6, protocol, tcp, turned, udp, udp_to,
+        udp6_to, with, wrapped,
     },
+    pairs::{carries, granted_handle, replies_handle},
     run::{Baggage, Case, DROP, Expect, REDIRECT},
     world::{
         ANSWERED_PEER, DOOR_SLOT, GATEWAY, GRANTED_PEER, GUEST, NEXT_DOOR, NEXT_DOOR_MAC, SLOT, World,
-        carries, granted_handle, out_key, replies_handle, six,
+        out_key, six,
     },
 };
 use etherparse::EtherType;
@@ -62,10 +63,18 @@ fn with_tables() -> (World, Maps) {
 }
 
 fn send(world: &mut World, frame: &[u8]) -> i32 {
-    world.run(Program::FromTap, world.guest.index(), frame, Baggage::default()).action
+    world
+        .run(Program::FromTap, world.guest.index(), frame, Baggage::default())
+        .action
 }
 
-fn arrives(world: &mut World, handle: pairgate_abi::Handle, inner: &[u8], expect: Expect, what: &'static str) {
+fn arrives(
+    world: &mut World,
+    handle: pairgate_abi::Handle,
+    inner: &[u8],
+    expect: Expect,
+    what: &'static str,
+) {
     Case {
         what,
         interface: world.uplink.index(),
@@ -97,7 +106,14 @@ fn a_guest_sends_what_its_grant_names_and_what_may_be_an_answer() {
         let port = u16::from_be_bytes([ran.frame[at], ran.frame[at + 1]]);
         let expect = Expect::Out(wrapped(&world, &frame, port));
         let baggage = Baggage::default();
-        Case { what, interface, frame, baggage, expect }.check(&mut world, Program::FromTap);
+        Case {
+            what,
+            interface,
+            frame,
+            baggage,
+            expect,
+        }
+        .check(&mut world, Program::FromTap);
     }
     for (what, frame) in [
         ("another port", segment(to, 40_000, 444)),
@@ -108,7 +124,14 @@ fn a_guest_sends_what_its_grant_names_and_what_may_be_an_answer() {
         ("another port over IPv6", udp6_to(six(to), (40_000, 53), b"x")),
     ] {
         let (baggage, expect) = (Baggage::default(), Expect::Drop(SLOT, "grant"));
-        Case { what, interface, frame, baggage, expect }.check(&mut world, Program::FromTap);
+        Case {
+            what,
+            interface,
+            frame,
+            baggage,
+            expect,
+        }
+        .check(&mut world, Program::FromTap);
     }
 }
 
@@ -126,13 +149,22 @@ fn answers_come_back_to_what_the_guest_has_opened_and_to_nothing_else() {
     for (what, other) in [
         ("from another port", with(back.clone(), 34, &[1, 0xbc])),
         ("to another port", with(back.clone(), 36, &[1, 1])),
-        ("of another protocol", with(answer(&datagram(GRANTED_PEER, 40_000, 443)), 26, &GRANTED_PEER)),
+        (
+            "of another protocol",
+            with(answer(&datagram(GRANTED_PEER, 40_000, 443)), 26, &GRANTED_PEER),
+        ),
     ] {
         arrives(&mut world, handle, &other, dies(), what);
     }
     // What its grant names needs no question: the guest is a server for its peer too.
     let to_server = with(back.clone(), 36, &443_u16.to_be_bytes());
-    arrives(&mut world, handle, &to_server, passed(&to_server), "a new conversation");
+    arrives(
+        &mut world,
+        handle,
+        &to_server,
+        passed(&to_server),
+        "a new conversation",
+    );
     let ping_back = with(turned(with(ping(), 30, &GRANTED_PEER)), 34, &[8]);
     arrives(&mut world, handle, &ping_back, passed(&ping_back), "a ping");
 }
@@ -147,12 +179,24 @@ fn a_pair_of_replies_carries_answers_until_their_time_is_over() {
     ] {
         let passed = || Expect::Out(delivered(&inner));
         let key = flow(ANSWERED_PEER, protocol, 40_000, 80);
-        arrives(&mut world, handle, &inner, Expect::Drop(SLOT, "grant"), "never opened");
+        arrives(
+            &mut world,
+            handle,
+            &inner,
+            Expect::Drop(SLOT, "grant"),
+            "never opened",
+        );
         let now = BootTime::now().nanos();
         let ago = |age: u64| BootTime::from_nanos(now.saturating_sub(age));
         if now > life + 2_000_000_000 {
             maps.note_flow(SLOT, key, ago(life)).unwrap();
-            arrives(&mut world, handle, &inner, Expect::Drop(SLOT, "grant"), "opened too long ago");
+            arrives(
+                &mut world,
+                handle,
+                &inner,
+                Expect::Drop(SLOT, "grant"),
+                "opened too long ago",
+            );
             maps.note_flow(SLOT, key, ago(life - 2_000_000_000)).unwrap();
         } else {
             maps.note_flow(SLOT, key, ago(now)).unwrap();
@@ -161,30 +205,64 @@ fn a_pair_of_replies_carries_answers_until_their_time_is_over() {
         let used = maps.flow_used(SLOT, key).unwrap().unwrap();
         assert!(used >= now, "a conversation in use is not kept alive");
         maps.remove_flow(SLOT, key).unwrap();
-        arrives(&mut world, handle, &inner, Expect::Drop(SLOT, "grant"), "taken away");
+        arrives(
+            &mut world,
+            handle,
+            &inner,
+            Expect::Drop(SLOT, "grant"),
+            "taken away",
+        );
     }
     // A ping is answered under its own number only.
     let asked = with(ping(), 30, &ANSWERED_PEER);
-    maps.note_flow(SLOT, flow(ANSWERED_PEER, 1, 1, 1), BootTime::now()).unwrap();
+    maps.note_flow(SLOT, flow(ANSWERED_PEER, 1, 1, 1), BootTime::now())
+        .unwrap();
     let reply = with(turned(asked), 34, &[0]);
-    arrives(&mut world, handle, &reply, Expect::Out(delivered(&reply)), "the answer to a ping");
+    arrives(
+        &mut world,
+        handle,
+        &reply,
+        Expect::Out(delivered(&reply)),
+        "the answer to a ping",
+    );
     let other = with(reply.clone(), 38, &[0, 2]);
-    arrives(&mut world, handle, &other, Expect::Drop(SLOT, "grant"), "the answer to another ping");
+    arrives(
+        &mut world,
+        handle,
+        &other,
+        Expect::Drop(SLOT, "grant"),
+        "the answer to another ping",
+    );
     let unreachable = with(reply, 34, &[3]);
-    arrives(&mut world, handle, &unreachable, Expect::Drop(SLOT, "grant"), "news about no ping");
+    arrives(
+        &mut world,
+        handle,
+        &unreachable,
+        Expect::Drop(SLOT, "grant"),
+        "news about no ping",
+    );
 }
 
 #[test]
 fn a_pair_that_carries_everything_one_way_notes_what_the_guest_opens() {
     let (mut world, maps) = with_tables();
     assert_eq!(send(&mut world, &udp()), REDIRECT);
-    assert_eq!(maps.flows(SLOT).unwrap(), [], "a pair that carries all both ways pays for notes");
+    assert_eq!(
+        maps.flows(SLOT).unwrap(),
+        [],
+        "a pair that carries all both ways pays for notes"
+    );
     let key = Pod(out_key(world.guest.index(), ANSWERED_PEER));
     let entry = OutEntry {
         carries: carries(CARRIES_ALL_NOTED, &[]),
         ..World::out_entry()
     };
-    world.loaded.pairs_out().unwrap().insert(key, Pod(entry), 0).unwrap();
+    world
+        .loaded
+        .pairs_out()
+        .unwrap()
+        .insert(key, Pod(entry), 0)
+        .unwrap();
     let opening = datagram(ANSWERED_PEER, 7, 9);
     assert_eq!(send(&mut world, &opening), REDIRECT);
     assert_eq!(maps.flows(SLOT).unwrap(), [flow(ANSWERED_PEER, 17, 7, 9)]);
@@ -205,9 +283,21 @@ fn a_guest_that_opens_too_much_forgets_its_own_and_not_its_neighbours() {
         assert_eq!(send(&mut world, &segment(GRANTED_PEER, port, 443)), REDIRECT);
     }
     let kept = maps.flows(SLOT).unwrap().len();
-    assert!((2_000..=4_096).contains(&kept), "{kept} conversations are remembered");
-    assert!(maps.flows(SLOT).unwrap().contains(&flow(GRANTED_PEER, 6, 5_999, 443)), "the newest is forgotten");
-    assert_eq!(maps.flows(DOOR_SLOT).unwrap(), [neighbours], "a neighbour pays for it");
+    assert!(
+        (2_000..=4_096).contains(&kept),
+        "{kept} conversations are remembered"
+    );
+    assert!(
+        maps.flows(SLOT)
+            .unwrap()
+            .contains(&flow(GRANTED_PEER, 6, 5_999, 443)),
+        "the newest is forgotten"
+    );
+    assert_eq!(
+        maps.flows(DOOR_SLOT).unwrap(),
+        [neighbours],
+        "a neighbour pays for it"
+    );
 }
 
 #[test]
@@ -215,25 +305,45 @@ fn the_guest_next_door_gets_the_packet_without_a_wire_and_by_the_same_rules() {
     let (mut world, mut maps) = with_tables();
     let (interface, mark) = (world.guest.index(), world.loaded.mark());
     let at_the_door = |frame: &[u8]| {
-        let mut out = ethernet(GATEWAY, NEXT_DOOR_MAC, EtherType(u16::from_be_bytes([frame[12], frame[13]])));
+        let mut out = ethernet(
+            GATEWAY,
+            NEXT_DOOR_MAC,
+            EtherType(u16::from_be_bytes([frame[12], frame[13]])),
+        );
         out.extend(&frame[14..]);
         out
     };
     for (what, frame) in [
         ("a granted port", segment(NEXT_DOOR, 40_000, 443)),
-        ("a granted port over IPv6", udp6_to(six(NEXT_DOOR), (7, 1000), b"hello")),
+        (
+            "a granted port over IPv6",
+            udp6_to(six(NEXT_DOOR), (7, 1000), b"hello"),
+        ),
         ("a ping", with(ping(), 30, &NEXT_DOOR)),
     ] {
         let expect = Expect::Out(at_the_door(&frame));
         let ran = world.run(Program::FromTap, interface, &frame, Baggage::default());
         assert_eq!(ran.mark, mark, "{what}: the guard before the guest would drop it");
         let (frame, baggage) = (padded(frame, 5), Baggage::default());
-        Case { what, interface, frame, baggage, expect }.check(&mut world, Program::FromTap);
+        Case {
+            what,
+            interface,
+            frame,
+            baggage,
+            expect,
+        }
+        .check(&mut world, Program::FromTap);
     }
     let may_be_an_answer = segment(NEXT_DOOR, 443, 40_000);
     let (baggage, expect) = (Baggage::default(), Expect::Drop(SLOT, "grant"));
-    Case { what: "an answer to nothing", interface, frame: may_be_an_answer.clone(), baggage, expect }
-        .check(&mut world, Program::FromTap);
+    Case {
+        what: "an answer to nothing",
+        interface,
+        frame: may_be_an_answer.clone(),
+        baggage,
+        expect,
+    }
+    .check(&mut world, Program::FromTap);
     let asked = FlowKey {
         own: wide(NEXT_DOOR),
         peer: wide(GUEST),
@@ -241,11 +351,28 @@ fn the_guest_next_door_gets_the_packet_without_a_wire_and_by_the_same_rules() {
     };
     maps.note_flow(DOOR_SLOT, asked, BootTime::now()).unwrap();
     let expect = Expect::Out(at_the_door(&may_be_an_answer));
-    Case { what: "an answer", interface, frame: may_be_an_answer, baggage, expect }
-        .check(&mut world, Program::FromTap);
+    Case {
+        what: "an answer",
+        interface,
+        frame: may_be_an_answer,
+        baggage,
+        expect,
+    }
+    .check(&mut world, Program::FromTap);
     let big = udp6_to(six(NEXT_DOOR), (7, 1000), &[7; 1353]);
     let expect = Expect::Drop(SLOT, "too_big");
-    Case { what: "too much", interface, frame: big, baggage, expect }.check(&mut world, Program::FromTap);
+    Case {
+        what: "too much",
+        interface,
+        frame: big,
+        baggage,
+        expect,
+    }
+    .check(&mut world, Program::FromTap);
     world.set_lease(1);
-    assert_eq!(send(&mut world, &segment(NEXT_DOOR, 40_000, 443)), DROP, "a pair on one host outlives the lease");
+    assert_eq!(
+        send(&mut world, &segment(NEXT_DOOR, 40_000, 443)),
+        DROP,
+        "a pair on one host outlives the lease"
+    );
 }

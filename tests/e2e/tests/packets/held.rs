@@ -2,7 +2,7 @@
 use crate::{
     checksums::unfinished,
     device::{GSO_TCPV4, Vnet},
-    frames::{near, padded, tcp, udp6_to, udp_to, with},
+    frames::{near, padded, tcp, udp_to, udp6_to, with},
     run::{Baggage, Case, DROP, Expect},
     world::{EXPIRED_PEER, GUEST, GUEST6, SLOT, World, out_key},
 };
@@ -36,15 +36,29 @@ fn the_agent_gets_the_packet_as_the_guest_sent_it_and_everything_about_it() {
     let interface = world.guest.index();
     for (frame, source, destination, kind) in [
         (udp_to(NOBODY, b"first"), wide(GUEST), wide(NOBODY), EVENT_MISS),
-        (udp_to(EXPIRED_PEER, b"late"), wide(GUEST), wide(EXPIRED_PEER), EVENT_EXPIRED),
+        (
+            udp_to(EXPIRED_PEER, b"late"),
+            wide(GUEST),
+            wide(EXPIRED_PEER),
+            EVENT_EXPIRED,
+        ),
         (udp6_to(near(99), (1, 2), b"six"), GUEST6, near(99), EVENT_MISS),
     ] {
         let before = BootTime::now().nanos();
-        world.run(Program::FromTap, interface, &padded(frame.clone(), 7), Baggage::default());
+        world.run(
+            Program::FromTap,
+            interface,
+            &padded(frame.clone(), 7),
+            Baggage::default(),
+        );
         let held = world.next_held().expect("nobody holds the packet");
         assert_eq!((held.kind, held.tap, held.slot), (kind, interface, SLOT));
         assert_eq!((held.source, held.destination), (source, destination));
-        assert_eq!(&held.frame[..held.length as usize], frame, "with stray bytes, or without its own");
+        assert_eq!(
+            &held.frame[..held.length as usize],
+            frame,
+            "with stray bytes, or without its own"
+        );
         assert_eq!((held.checksum_start, held.checksum_offset), (0, 0));
         assert!((before..=BootTime::now().nanos()).contains(&held.at_ns));
     }
@@ -88,7 +102,12 @@ fn a_tap_has_so_many_packets_held_and_no_more_until_the_agent_lets_go_of_some() 
     let full = |world: &mut World| {
         let before = world.counts();
         patient(world);
-        let ran = world.run(Program::FromTap, interface, &udp_to(NOBODY, b"x"), Baggage::default());
+        let ran = world.run(
+            Program::FromTap,
+            interface,
+            &udp_to(NOBODY, b"x"),
+            Baggage::default(),
+        );
         assert_eq!(ran.action, DROP);
         world.counts().since(&before) == [(SLOT, "from_tap", "hold_full", 1)]
     };
@@ -116,7 +135,12 @@ fn a_full_ring_loses_packets_and_counts_them() {
     for number in 0..1_000 {
         patient(&world);
         released.set(SLOT, number, 0).unwrap();
-        world.run(Program::FromTap, interface, &udp_to(NOBODY, b"x"), Baggage::default());
+        world.run(
+            Program::FromTap,
+            interface,
+            &udp_to(NOBODY, b"x"),
+            Baggage::default(),
+        );
         lost = budget(&world).lost;
         if lost > 0 {
             break;
@@ -124,7 +148,11 @@ fn a_full_ring_loses_packets_and_counts_them() {
     }
     assert!(lost > 0, "the ring has no end");
     let held = std::iter::from_fn(|| world.next_held()).count() as u64;
-    assert_eq!(held, budget(&world).held, "what was lost counts as held: its place is never free again");
+    assert_eq!(
+        held,
+        budget(&world).held,
+        "what was lost counts as held: its place is never free again"
+    );
 }
 
 #[test]
@@ -139,12 +167,27 @@ fn while_a_refusal_stands_nobody_is_asked_again() {
         maps.refuse(key, far).unwrap();
         for frame in [udp_to(peer, b"x"), udp_to(peer, &[7; 2021])] {
             let (baggage, expect) = (Baggage::default(), Expect::Drop(SLOT, "denied"));
-            Case { what: "a refused pair", interface, frame, baggage, expect }.check(&mut world, Program::FromTap);
+            Case {
+                what: "a refused pair",
+                interface,
+                frame,
+                baggage,
+                expect,
+            }
+            .check(&mut world, Program::FromTap);
         }
-        assert!(events.next().is_none() && world.next_held().is_none(), "a refused guest wakes the agent");
+        assert!(
+            events.next().is_none() && world.next_held().is_none(),
+            "a refused guest wakes the agent"
+        );
         let again = |world: &mut World| {
             world.reset_budget();
-            world.run(Program::FromTap, interface, &udp_to(peer, b"x"), Baggage::default());
+            world.run(
+                Program::FromTap,
+                interface,
+                &udp_to(peer, b"x"),
+                Baggage::default(),
+            );
             world.next_held().is_some()
         };
         maps.refuse(key, BootTime::now()).unwrap();
@@ -156,6 +199,11 @@ fn while_a_refusal_stands_nobody_is_asked_again() {
     // It is one pair's, and no other's.
     maps.refuse(out_key(interface, NOBODY), far).unwrap();
     world.reset_budget();
-    world.run(Program::FromTap, interface, &udp_to([10, 77, 0, 98], b"x"), Baggage::default());
+    world.run(
+        Program::FromTap,
+        interface,
+        &udp_to([10, 77, 0, 98], b"x"),
+        Baggage::default(),
+    );
     assert!(world.next_held().is_some());
 }

@@ -4,11 +4,9 @@ use crate::{
         ETHERNET, advertisement, arriving_under, cut, delivered, discovery, inner_udp, near, padded, ping6,
         protocol6, solicitation, tcp6, turned, udp, udp6, udp6_to, with, wrapped,
     },
+    pairs::{in_handle, in_handle6},
     run::{Baggage, Case, Expect, REDIRECT},
-    world::{
-        EXPIRED_PEER, GATEWAY, GUEST6, HOST6, LOST_PEER, MTU, PEER6, SLOT, World, in_handle,
-        in_handle6, six,
-    },
+    world::{EXPIRED_PEER, GATEWAY, GUEST6, HOST6, LOST_PEER, MTU, PEER6, SLOT, World, six},
 };
 use pairgate_abi::limits;
 use pairgate_agent::datapath::Program;
@@ -153,7 +151,12 @@ fn every_cut_of_a_question_dies() {
     let ask = solicitation(near(1));
     for length in BODY..ask.len() {
         let ran = world.run(Program::FromTap, interface, &ask[..length], Baggage::default());
-        assert_eq!(ran.action, crate::run::DROP, "{length} of {} bytes passed", ask.len());
+        assert_eq!(
+            ran.action,
+            crate::run::DROP,
+            "{length} of {} bytes passed",
+            ask.len()
+        );
     }
 }
 
@@ -164,12 +167,20 @@ fn questions_over_the_budget_get_no_answer_over_ipv6_either() {
     world.reset_budget();
     let (before, asked) = (world.counts(), limits::ANSWER_BURST * 8);
     for _ in 0..asked {
-        world.run(Program::FromTap, interface, &solicitation(near(1)), Baggage::default());
+        world.run(
+            Program::FromTap,
+            interface,
+            &solicitation(near(1)),
+            Baggage::default(),
+        );
     }
     let moved = world.counts().since(&before);
     let of = |word| moved.iter().find(|line| line.2 == word).map_or(0, |line| line.3);
     assert_eq!(of("passed") + of("spoofed_nd"), asked, "{moved:?}");
-    assert!((limits::ANSWER_BURST..limits::ANSWER_BURST * 3).contains(&of("passed")), "{moved:?}");
+    assert!(
+        (limits::ANSWER_BURST..limits::ANSWER_BURST * 3).contains(&of("passed")),
+        "{moved:?}"
+    );
 }
 
 /// Packets of both families over an underlay of either.
@@ -184,13 +195,19 @@ fn packets_of_both_families_cross_an_underlay_of_either() {
             ("an IPv6 stream", tcp6()),
             ("an IPv6 ping", ping6()),
             ("no next header", protocol6(59, &[])),
-            ("a full IPv6 packet", udp6_to(PEER6, (7, 9), &vec![7; MTU as usize - 48])),
+            (
+                "a full IPv6 packet",
+                udp6_to(PEER6, (7, 9), &vec![7; MTU as usize - 48]),
+            ),
         ] {
             let ran = world.run(Program::FromTap, interface, &frame, Baggage::default());
             assert_eq!(ran.action, REDIRECT, "{what} over {host}");
             let at = if host.is_ipv4() { 34 } else { 54 };
             let port = u16::from_be_bytes([ran.frame[at], ran.frame[at + 1]]);
-            assert!(port >= 49_152, "{what}: the flow's port {port} is not a dynamic one");
+            assert!(
+                port >= 49_152,
+                "{what}: the flow's port {port} is not a dynamic one"
+            );
             let out = wrapped(&world, &frame, port);
             for frame in [frame.clone(), padded(frame, 9)] {
                 Case {
@@ -233,10 +250,26 @@ fn what_arrives_and_is_not_the_handles_ipv6_packet_dies() {
         ("IPv6 under an IPv4 pair", in_handle(), good.clone()),
         ("a redirect", in_handle6(), redirect),
         ("an advertisement", in_handle6(), advertised),
-        ("a fragment", in_handle6(), with(good.clone(), ETHERNET + 6, &[44])),
+        (
+            "a fragment",
+            in_handle6(),
+            with(good.clone(), ETHERNET + 6, &[44]),
+        ),
         ("options", in_handle6(), with(good.clone(), ETHERNET + 6, &[0])),
-        ("another's address", in_handle6(), with(good.clone(), SOURCE, &stranger())),
-        ("the addresses of its IPv4 pair", in_handle(), with(with(good.clone(), SOURCE, &mapped([0xff, 0xff])), DESTINATION, &mapped([0xff, 0xff]))),
+        (
+            "another's address",
+            in_handle6(),
+            with(good.clone(), SOURCE, &stranger()),
+        ),
+        (
+            "the addresses of its IPv4 pair",
+            in_handle(),
+            with(
+                with(good.clone(), SOURCE, &mapped([0xff, 0xff])),
+                DESTINATION,
+                &mapped([0xff, 0xff]),
+            ),
+        ),
         ("stray bytes", in_handle6(), padded(good.clone(), 1)),
         ("another version", in_handle6(), with(good, ETHERNET, &[0x45])),
     ] {
@@ -252,11 +285,26 @@ fn what_arrives_and_is_not_the_handles_ipv6_packet_dies() {
     let ours = arriving_under(&world, in_handle6(), &turned(udp6()));
     for (what, frame) in [
         ("IPv4", with(ours.clone(), 12, &[8, 0])),
-        ("a fragment of the outer packet", with(ours.clone(), ETHERNET + 6, &[44])),
-        ("an outer extension header", with(ours.clone(), ETHERNET + 6, &[0])),
-        ("another address of the host", with(ours.clone(), DESTINATION + 15, &[9])),
-        ("a length short of the frame", with(ours.clone(), ETHERNET + 4, &[0, 9])),
-        ("a UDP length short of the frame", with(ours.clone(), BODY + 4, &[0, 9])),
+        (
+            "a fragment of the outer packet",
+            with(ours.clone(), ETHERNET + 6, &[44]),
+        ),
+        (
+            "an outer extension header",
+            with(ours.clone(), ETHERNET + 6, &[0]),
+        ),
+        (
+            "another address of the host",
+            with(ours.clone(), DESTINATION + 15, &[9]),
+        ),
+        (
+            "a length short of the frame",
+            with(ours.clone(), ETHERNET + 4, &[0, 9]),
+        ),
+        (
+            "a UDP length short of the frame",
+            with(ours.clone(), BODY + 4, &[0, 9]),
+        ),
         ("padding", padded(ours.clone(), 1)),
         ("one more flag", with(ours.clone(), BODY + 8, &[0x8c])),
     ] {
@@ -270,7 +318,12 @@ fn what_arrives_and_is_not_the_handles_ipv6_packet_dies() {
         .check(&mut world, Program::FromUplink);
     }
     for (what, frame, slot, reason) in [
-        ("an outer checksum", with(ours.clone(), BODY + 6, &[1, 2]), 0, "outer"),
+        (
+            "an outer checksum",
+            with(ours.clone(), BODY + 6, &[1, 2]),
+            0,
+            "outer",
+        ),
         ("another host", with(ours, SOURCE + 15, &[9]), SLOT, "outer"),
     ] {
         Case {

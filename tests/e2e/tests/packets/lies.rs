@@ -8,9 +8,8 @@ use crate::{
         ETHERNET, INNER, INNER_IP, IP, arp_for, arriving, inner_udp, ping, protocol, solicitation, tcp, tcp6,
         udp, udp_to, udp6, udp6_to, with,
     },
-    world::{
-        GATEWAY, GUEST, GUEST_MAC, GUEST6, HOST, MTU, PEER, PEER_HOST, PEER6, PORT, World, in_handle, out_handle,
-    },
+    pairs::{in_handle, out_handle},
+    world::{GATEWAY, GUEST, GUEST_MAC, GUEST6, HOST, MTU, PEER, PEER_HOST, PEER6, PORT, World},
 };
 use nix::errno::Errno;
 use pairgate_packet::{
@@ -27,7 +26,9 @@ const FRAMES: usize = 40_000;
 const SEED: u64 = 0x6c69_6172_7373;
 
 fn any_header(random: &mut StdRng) -> Vnet {
-    let places = [0, 14, 22, 24, 26, 30, 34, 38, 40, 42, 50, 54, 62, 64, 76, 84, 90, 104];
+    let places = [
+        0, 14, 22, 24, 26, 30, 34, 38, 40, 42, 50, 54, 62, 64, 76, 84, 90, 104,
+    ];
     let number = |random: &mut StdRng| match random.random_range(0..3) {
         0 => random.random(),
         1 => places[random.random_range(0..places.len())],

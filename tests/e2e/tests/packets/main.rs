@@ -13,6 +13,7 @@
 mod attach;
 mod big;
 mod checksums;
+mod counts;
 mod crossing;
 mod device;
 mod devices;
@@ -27,6 +28,7 @@ mod ipv6;
 mod lies;
 mod opening;
 mod others;
+mod pairs;
 mod random;
 mod run;
 mod segments;

@@ -1,15 +1,16 @@
 //! The moments in which a tap is made, opened and removed, against a guest that cannot wait: from the first
 //! frame that the kernel takes from it, a program must have judged it.
 use crate::{
+    counts::Counts,
     device::{Vnet, attach_existing},
     frames::{ETHERNET, ping, with},
-    world::{Counts, World, enter_own_namespaces, load},
+    world::{World, enter_own_namespaces, load},
 };
 use nix::errno::Errno;
 use pairgate_abi::{DropReason, TapEntry};
 use pairgate_agent::{
-    datapath::{Loaded, Pod},
     adopt::Adoption,
+    datapath::{Loaded, Pod},
     goal::{Guest, OwnAddress},
     net::Net,
     tap_name::TapName,
@@ -60,7 +61,10 @@ fn impatient_guest(stop: &AtomicBool, spoken: &AtomicU64) {
 
 /// One round of what the agent does with a tap, in its order: row, programs, up; and away again.
 async fn come_and_go(net: &Net, loaded: &mut Loaded, guest: &Guest, spoken: &AtomicU64) {
-    let tap = taps::ready(net, guest, &Adoption::default()).await.unwrap().unwrap();
+    let tap = taps::ready(net, guest, &Adoption::default())
+        .await
+        .unwrap()
+        .unwrap();
     let index = tap.index;
     let entry = TapEntry {
         mac: [2; 6], // another than the guest's: whatever it says must die
@@ -134,7 +138,10 @@ fn nobody_but_the_agents_user_can_open_a_guests_tap() {
     let guest = guest();
     runtime.block_on(async {
         let net = Net::open().unwrap();
-        let tap = taps::ready(&net, &guest, &Adoption::default()).await.unwrap().unwrap();
+        let tap = taps::ready(&net, &guest, &Adoption::default())
+            .await
+            .unwrap()
+            .unwrap();
         taps::open(&net, &guest, tap).await.unwrap();
     });
     let stranger = std::thread::spawn(|| crate::device::attach_as_nobody(TAP).map(drop));

@@ -3,8 +3,9 @@
 //! of the compiler or of the verifier's view.
 use crate::{
     frames::{self, arp_for, arriving, inner_udp, ping, solicitation, tcp, udp, with},
+    pairs::{granted_handle, in_handle6},
     run::{Baggage, DROP, NEXT, PASS, REDIRECT},
-    world::{FOREVER, GUEST, HOST, HOST6, PORT, SLOT, World, bytes_of, granted_handle, in_handle6, six},
+    world::{FOREVER, GUEST, HOST, HOST6, PORT, SLOT, World, bytes_of, six},
 };
 use pairgate_abi::{Count, Direction, DropReason, InEntry, OutEntry, Settings, count_index, drop_index};
 use pairgate_agent::datapath::{Pod, Program, running_layout};
@@ -54,7 +55,10 @@ fn judge_tap(world: &World, frame: &[u8], metadata: Metadata) -> Answer {
         Said::Packet(packet) => {
             let key = pair::key(world.guest.index(), &packet);
             let known = world.known_pairs();
-            let entry = known.iter().find(|(found, _)| *found == key).map(|(_, entry)| entry);
+            let entry = known
+                .iter()
+                .find(|(found, _)| *found == key)
+                .map(|(_, entry)| entry);
             let checked = pair::check(&tap, &packet, entry, FOREVER, 2).and_then(|entry| {
                 grant::sends(&entry.carries, &packet)?;
                 Ok(entry)
@@ -99,7 +103,10 @@ fn judge_uplink(world: &World, settings: &Settings, frame: &[u8], metadata: Meta
         return Ok(Judged::NotOurs);
     };
     let known = world.known_handles();
-    let entry: Option<&InEntry> = known.iter().find(|(handle, _)| *handle == outer.handle).map(|(_, entry)| entry);
+    let entry: Option<&InEntry> = known
+        .iter()
+        .find(|(handle, _)| *handle == outer.handle)
+        .map(|(_, entry)| entry);
     let slot = entry.map_or(0, |entry| entry.slot);
     receiver::check_form(&outer).map_err(|reason| (0, reason))?;
     let judge = || {
@@ -113,7 +120,9 @@ fn judge_uplink(world: &World, settings: &Settings, frame: &[u8], metadata: Meta
             return Ok(Judged::Device);
         }
         let header = receiver::delivery(entry.mac, packet.family);
-        Ok(Judged::Out([&header, &frame[inner_at + ethernet::LENGTH..]].concat()))
+        Ok(Judged::Out(
+            [&header, &frame[inner_at + ethernet::LENGTH..]].concat(),
+        ))
     };
     judge().map_err(|reason| (slot, reason))
 }
@@ -179,7 +188,13 @@ fn counted(world: &World, direction: Direction, answer: &Answer) -> u64 {
 }
 
 /// Runs both, and returns what they agreed on in one word.
-fn compare(world: &mut World, program: Program, frame: &[u8], baggage: Baggage, answer: Answer) -> &'static str {
+fn compare(
+    world: &mut World,
+    program: Program,
+    frame: &[u8],
+    baggage: Baggage,
+    answer: Answer,
+) -> &'static str {
     let (interface, direction) = if program == Program::FromTap {
         (world.guest.index(), Direction::FromTap)
     } else {
@@ -254,7 +269,7 @@ fn agree(host: IpAddr) {
         reserved: [0; 2],
         skb: running_layout().unwrap(),
     };
-    let mut big = world.big();
+    let mut big = world.loaded.pins().big().unwrap();
     let mut words = std::collections::BTreeMap::<_, u64>::new();
     let from_guest = [
         udp(),

@@ -114,8 +114,13 @@ impl Case {
             }
             Expect::Held(length) => {
                 assert_eq!(moved, [], "{what}: what is held is no drop");
-                assert_eq!(ran.action, DROP, "{what}: the agent has it, and it goes on as well");
-                let held = world.next_held().unwrap_or_else(|| panic!("{what}: nobody holds it"));
+                assert_eq!(
+                    ran.action, DROP,
+                    "{what}: the agent has it, and it goes on as well"
+                );
+                let held = world
+                    .next_held()
+                    .unwrap_or_else(|| panic!("{what}: nobody holds it"));
                 assert_eq!(held.frame[..held.length as usize], self.frame[..length], "{what}");
             }
             Expect::Untouched => {

@@ -3,7 +3,7 @@
 use crate::{
     checksums::{checksum_is_right, finished, transport_at, unfinished},
     device::{GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, GSO_UFO, Vnet},
-    frames::{INNER, arp_for, padded, ping, solicitation, tcp, tcp6, udp6_to, udp_to, with},
+    frames::{INNER, arp_for, padded, ping, solicitation, tcp, tcp6, udp_to, udp6_to, with},
     world::{MTU, PEER, PEER6, SLOT, World},
 };
 use nix::errno::Errno;
@@ -18,13 +18,21 @@ fn stream(six: bool, payload: usize) -> Vec<u8> {
     let headers = frame.len();
     frame[if six { 67 } else { 47 }] = 0x10; // no SYN: such a one is not cut
     frame.extend((0..payload).map(|at| at as u8));
-    let (at, length) = if six { (18, headers + payload - 54) } else { (16, headers + payload - 14) };
+    let (at, length) = if six {
+        (18, headers + payload - 54)
+    } else {
+        (16, headers + payload - 14)
+    };
     unfinished(with(frame, at, &(length as u16).to_be_bytes()), 16)
 }
 
 fn datagrams(six: bool, payload: usize) -> Vec<u8> {
     let bytes: Vec<u8> = (0..payload).map(|at| at as u8).collect();
-    let frame = if six { udp6_to(PEER6, (40_000, 53), &bytes) } else { udp_to(PEER, &bytes) };
+    let frame = if six {
+        udp6_to(PEER6, (40_000, 53), &bytes)
+    } else {
+        udp_to(PEER, &bytes)
+    };
     unfinished(frame, 6)
 }
 
@@ -75,29 +83,71 @@ fn what_a_guest_leaves_to_be_cut_leaves_in_packets_that_fit_with_right_checksums
     let world = World::running();
     for (what, six, gso_type, frame, gso_size) in [
         ("a stream", false, GSO_TCPV4, stream(false, 5_000), 1000_u16),
-        ("a stream with a congestion mark", false, GSO_TCPV4 | GSO_ECN, stream(false, 5_000), 1000),
-        ("a stream of full segments", false, GSO_TCPV4, stream(false, 30_000), MTU - 40),
-        ("a stream of the smallest segments", false, GSO_TCPV4, stream(false, 5_000), 256),
+        (
+            "a stream with a congestion mark",
+            false,
+            GSO_TCPV4 | GSO_ECN,
+            stream(false, 5_000),
+            1000,
+        ),
+        (
+            "a stream of full segments",
+            false,
+            GSO_TCPV4,
+            stream(false, 30_000),
+            MTU - 40,
+        ),
+        (
+            "a stream of the smallest segments",
+            false,
+            GSO_TCPV4,
+            stream(false, 5_000),
+            256,
+        ),
         ("an IPv6 stream", true, GSO_TCPV6, stream(true, 5_000), MTU - 60),
         ("datagrams", false, GSO_UDP_L4, datagrams(false, 5_000), 1000),
-        ("as many datagrams as may be", false, GSO_UDP_L4, datagrams(false, 1_280), 10),
-        ("IPv6 datagrams", true, GSO_UDP_L4, datagrams(true, 5_000), MTU - 48),
+        (
+            "as many datagrams as may be",
+            false,
+            GSO_UDP_L4,
+            datagrams(false, 1_280),
+            10,
+        ),
+        (
+            "IPv6 datagrams",
+            true,
+            GSO_UDP_L4,
+            datagrams(true, 5_000),
+            MTU - 48,
+        ),
     ] {
         let at = transport_at(&frame);
         let headers = at + if gso_type == GSO_UDP_L4 { 8 } else { 20 };
-        assert_eq!(says(&world, honest(&frame, gso_type, gso_size), &frame), Some("passed"), "{what}");
+        assert_eq!(
+            says(&world, honest(&frame, gso_type, gso_size), &frame),
+            Some("passed"),
+            "{what}"
+        );
         let ethertype = if six { [0x86, 0xdd] } else { [8, 0] };
         let packets = leaving(&world, ethertype);
         let payload = frame.len() - headers;
         assert_eq!(packets.len(), payload.div_ceil(gso_size as usize), "{what}");
         let mut together: Vec<u8> = Vec::new();
         for packet in &packets {
-            assert!(packet.len() - 14 <= MTU as usize, "{what}: {} bytes", packet.len());
+            assert!(
+                packet.len() - 14 <= MTU as usize,
+                "{what}: {} bytes",
+                packet.len()
+            );
             assert!(checksum_is_right(packet), "{what}: {packet:02x?}");
             assert_eq!(packet[at..at + 4], frame[at..at + 4], "{what}: other ports");
             together.extend(&packet[headers..]);
         }
-        assert_eq!(together, frame[headers..], "{what}: other bytes, or in another order");
+        assert_eq!(
+            together,
+            frame[headers..],
+            "{what}: other bytes, or in another order"
+        );
     }
 }
 
@@ -115,29 +165,125 @@ fn segmentation_requests_that_lie_are_refused() {
         ..honest(&v4, GSO_TCPV4, 1000)
     };
     for (what, vnet, frame, word) in [
-        ("segments of 255 bytes", honest(&v4, GSO_TCPV4, 255), &v4, "offload"),
-        ("IPv6 segments of 1 byte", honest(&v6, GSO_TCPV6, 1), &v6, "offload"),
+        (
+            "segments of 255 bytes",
+            honest(&v4, GSO_TCPV4, 255),
+            &v4,
+            "offload",
+        ),
+        (
+            "IPv6 segments of 1 byte",
+            honest(&v6, GSO_TCPV6, 1),
+            &v6,
+            "offload",
+        ),
         ("129 datagrams", honest(&u4, GSO_UDP_L4, 39), &u4, "offload"),
         ("129 IPv6 datagrams", honest(&u6, GSO_UDP_L4, 39), &u6, "offload"),
-        ("datagrams of one byte", honest(&u4, GSO_UDP_L4, 1), &u4, "offload"),
-        ("a fragmented datagram", honest(&u4, GSO_UFO, 1000), &u4, "offload"),
-        ("IPv6 segments of IPv4", honest(&v4, GSO_TCPV6, 1000), &v4, "offload"),
-        ("IPv4 segments of IPv6", honest(&v6, GSO_TCPV4, 1000), &v6, "offload"),
-        ("TCP segments of UDP", Vnet { checksum_offset: 16, ..honest(&u4, GSO_TCPV4, 1000) }, &u4, "offload"),
-        ("datagrams of TCP", Vnet { checksum_offset: 6, ..honest(&v4, GSO_UDP_L4, 1000) }, &v4, "offload"),
+        (
+            "datagrams of one byte",
+            honest(&u4, GSO_UDP_L4, 1),
+            &u4,
+            "offload",
+        ),
+        (
+            "a fragmented datagram",
+            honest(&u4, GSO_UFO, 1000),
+            &u4,
+            "offload",
+        ),
+        (
+            "IPv6 segments of IPv4",
+            honest(&v4, GSO_TCPV6, 1000),
+            &v4,
+            "offload",
+        ),
+        (
+            "IPv4 segments of IPv6",
+            honest(&v6, GSO_TCPV4, 1000),
+            &v6,
+            "offload",
+        ),
+        (
+            "TCP segments of UDP",
+            Vnet {
+                checksum_offset: 16,
+                ..honest(&u4, GSO_TCPV4, 1000)
+            },
+            &u4,
+            "offload",
+        ),
+        (
+            "datagrams of TCP",
+            Vnet {
+                checksum_offset: 6,
+                ..honest(&v4, GSO_UDP_L4, 1000)
+            },
+            &v4,
+            "offload",
+        ),
         ("a sum elsewhere", misplaced, &v4, "offload"),
         ("a finished stream", bare(&v4, GSO_TCPV4), &v4, "offload"),
         ("finished datagrams", bare(&u4, GSO_UDP_L4), &u4, "offload"),
-        ("stray bytes behind a stream", honest(&v4, GSO_TCPV4, 1000), &padded(v4.clone(), 7), "offload"),
-        ("segments of a ping", honest(&ping(), GSO_TCPV4, 1000), &ping(), "offload"),
-        ("a segmented question", honest(&arp_for(PEER), GSO_UDP_L4, 4), &arp_for(PEER), "offload"),
-        ("a segmented solicitation", honest(&solicitation(PEER6), GSO_UDP_L4, 4), &solicitation(PEER6), "offload"),
-        ("segments one byte too long", honest(&v4, GSO_TCPV4, MTU - 39), &v4, "too_big"),
-        ("IPv6 segments one byte too long", honest(&v6, GSO_TCPV6, MTU - 59), &v6, "too_big"),
-        ("datagrams one byte too long", honest(&u4, GSO_UDP_L4, MTU - 27), &u4, "too_big"),
-        ("segments of 65535 bytes", honest(&v4, GSO_TCPV4, u16::MAX), &v4, "too_big"),
-        ("segments from another MAC", honest(&v4, GSO_TCPV4, 1000), &with(v4.clone(), 6, &[2; 6]), "spoofed_mac"),
-        ("segments from another", honest(&v4, GSO_TCPV4, 1000), &with(v4.clone(), 26, &PEER), "spoofed_address"),
+        (
+            "stray bytes behind a stream",
+            honest(&v4, GSO_TCPV4, 1000),
+            &padded(v4.clone(), 7),
+            "offload",
+        ),
+        (
+            "segments of a ping",
+            honest(&ping(), GSO_TCPV4, 1000),
+            &ping(),
+            "offload",
+        ),
+        (
+            "a segmented question",
+            honest(&arp_for(PEER), GSO_UDP_L4, 4),
+            &arp_for(PEER),
+            "offload",
+        ),
+        (
+            "a segmented solicitation",
+            honest(&solicitation(PEER6), GSO_UDP_L4, 4),
+            &solicitation(PEER6),
+            "offload",
+        ),
+        (
+            "segments one byte too long",
+            honest(&v4, GSO_TCPV4, MTU - 39),
+            &v4,
+            "too_big",
+        ),
+        (
+            "IPv6 segments one byte too long",
+            honest(&v6, GSO_TCPV6, MTU - 59),
+            &v6,
+            "too_big",
+        ),
+        (
+            "datagrams one byte too long",
+            honest(&u4, GSO_UDP_L4, MTU - 27),
+            &u4,
+            "too_big",
+        ),
+        (
+            "segments of 65535 bytes",
+            honest(&v4, GSO_TCPV4, u16::MAX),
+            &v4,
+            "too_big",
+        ),
+        (
+            "segments from another MAC",
+            honest(&v4, GSO_TCPV4, 1000),
+            &with(v4.clone(), 6, &[2; 6]),
+            "spoofed_mac",
+        ),
+        (
+            "segments from another",
+            honest(&v4, GSO_TCPV4, 1000),
+            &with(v4.clone(), 26, &PEER),
+            "spoofed_address",
+        ),
     ] {
         // The kernel may say no by itself, or take a request for segments that are longer than the whole for none.
         if let Some(said) = says(&world, vnet, frame) {

@@ -1,10 +1,9 @@
 //! What the programs tell about use: the mark of an entry's last packet, and handles that nobody knows.
 use crate::{
     frames::{arriving, inner_udp, udp, underlay, with},
+    pairs::{expired_handle, in_handle},
     run::{Baggage, DROP},
-    world::{
-        EXPIRED_PEER, GUEST, HOST, NEIGHBOUR_MAC, PEER, PEER_HOST, World, expired_handle, in_handle, out_key,
-    },
+    world::{EXPIRED_PEER, GUEST, HOST, NEIGHBOUR_MAC, PEER, PEER_HOST, World, out_key},
 };
 use pairgate_abi::{EVENT_UNKNOWN_HANDLE, Event, Handle, limits};
 use pairgate_agent::{

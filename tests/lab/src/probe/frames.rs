@@ -37,6 +37,51 @@ impl RawSender {
     }
 }
 
+/// Most frames that one call can send.
+const MOST_AT_ONCE: usize = 64;
+
+impl RawSender {
+    /// Hands frames to the interface itself, past its queue: what it does not take is lost.
+    pub fn pass_queue_by(&self) -> io::Result<()> {
+        let yes: libc::c_int = 1;
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the value lives through the call, and `length` is its size.
+        let done = unsafe {
+            libc::setsockopt(
+                self.0.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_QDISC_BYPASS,
+                (&raw const yes).cast(),
+                length,
+            )
+        };
+        if done < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Sends one frame `times` times, but no more than 64, in one call.
+    pub fn send_many(&self, frame: &[u8], times: usize) -> io::Result<()> {
+        let mut part = libc::iovec {
+            iov_base: frame.as_ptr().cast_mut().cast(),
+            iov_len: frame.len(),
+        };
+        // SAFETY: every field of this C structure is a number or an address: zero is valid.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_iov = &raw mut part;
+        message.msg_hdr.msg_iovlen = 1;
+        let mut messages = [message; MOST_AT_ONCE];
+        let times = times.min(MOST_AT_ONCE) as libc::c_uint;
+        // SAFETY: the messages and what they point to live through the call; sending only reads the frame.
+        let sent = unsafe { libc::sendmmsg(self.0.as_raw_fd(), messages.as_mut_ptr(), times, 0) };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
 /// A frame that came in, and when the kernel took it.
 #[derive(Clone, Debug)]
 pub struct Frame {

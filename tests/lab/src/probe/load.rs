@@ -1,10 +1,10 @@
 //! Measurements of what a way carries: a TCP stream, small datagrams, questions and answers. Numbers mean
 //! something only beside those of another way on the same machine in the same minute.
 
-use super::EchoServer;
+use super::{EchoServer, RawSender};
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd,
     sync::{
         Arc,
@@ -18,7 +18,7 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What one write or read moves at most.
 const CHUNK: usize = 256 * 1024;
-/// Datagrams that one call hands to the kernel.
+/// Frames that one call hands to the kernel.
 const BATCH: usize = 64;
 
 /// Takes one TCP connection and throws away what comes.
@@ -103,7 +103,7 @@ fn sent_again(stream: &TcpStream) -> io::Result<u32> {
     Ok(info.tcpi_total_retrans)
 }
 
-/// Sends datagrams of 18 bytes, the smallest that fill a frame, as fast as the kernel takes them, until dropped.
+/// Sends one frame again and again, as fast as the interface takes it, until dropped.
 #[derive(Debug)]
 pub struct Hail {
     stop: Arc<AtomicBool>,
@@ -111,28 +111,16 @@ pub struct Hail {
 }
 
 impl Hail {
-    /// Call inside the namespace.
-    pub fn start(from: IpAddr, to: SocketAddr) -> io::Result<Self> {
-        let socket = UdpSocket::bind((from, 0))?;
-        socket.connect(to)?;
+    /// From an interface of this namespace; call inside it.
+    pub fn start(interface: &str, frame: Vec<u8>) -> io::Result<Self> {
+        let sender = RawSender::open(interface)?;
+        sender.pass_queue_by()?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen = stop.clone();
         let worker = std::thread::spawn(move || {
-            let payload = [0_u8; 18];
-            let part = libc::iovec {
-                iov_base: payload.as_ptr().cast_mut().cast(),
-                iov_len: payload.len(),
-            };
-            // SAFETY: every field of this C structure is a number or an address: zero is valid.
-            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            message.msg_hdr.msg_iov = (&raw const part).cast_mut();
-            message.msg_hdr.msg_iovlen = 1;
-            let mut batch = [message; BATCH];
             while !seen.load(Ordering::Relaxed) {
-                // SAFETY: the messages and what they point to live through the call; sending only reads them.
-                let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), batch.as_mut_ptr(), BATCH as u32, 0) };
-                if sent < 0 {
-                    // A full queue, or an answer that nobody listens: neither ends a hail.
+                if sender.send_many(&frame, BATCH).is_err() {
+                    // A full interface does not end a hail.
                     std::thread::yield_now();
                 }
             }

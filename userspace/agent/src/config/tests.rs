@@ -11,6 +11,15 @@ fn arguments(host: &str) -> RunArguments {
     }
 }
 
+/// Settings of a host whose state lies there.
+pub(crate) fn settings(state_dir: &Path) -> Settings {
+    let given = RunArguments {
+        state_dir: Some(state_dir.to_owned()),
+        ..arguments("h1")
+    };
+    Settings::join(given, File::default()).unwrap()
+}
+
 #[test]
 fn a_flag_counts_more_than_the_file_and_the_file_more_than_the_default() {
     let file = File::parse("host = 'file'\nidle = 7\nrun_dir = '/r'\ntaps = ['vnet*']").unwrap();

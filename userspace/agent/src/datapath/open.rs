@@ -46,6 +46,7 @@ impl Pins {
         self.released()?;
         self.refused()?;
         self.flows()?;
+        self.big()?;
         self.mark_map()?;
         Ok(())
     }
@@ -113,6 +114,11 @@ impl Pins {
     /// The tables of conversations, by tap slot.
     pub(super) fn flows(&self) -> Result<flows::Outer, OpenError> {
         self.open(map::FLOWS)
+    }
+
+    /// When flows last had a packet that arrived big, by a hash of theirs.
+    pub fn big(&self) -> Result<Array<MapData, u64>, OpenError> {
+        self.open(map::BIG)
     }
 
     pub(super) fn mark_map(&self) -> Result<Array<MapData, u32>, OpenError> {

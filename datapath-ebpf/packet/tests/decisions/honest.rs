@@ -1,5 +1,4 @@
 //! Honest frames of both families and the straight lines of the programs, with values in place of maps.
-#![allow(dead_code, reason = "every test file takes what it needs")]
 use etherparse::{ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, PacketBuilder};
 use pairgate_abi::{
     CARRIES_ALL, Carries, DropReason, GATEWAY_MAC, GRANTS, Grant, Handle, InEntry, OWN_ADDRESSES, OutEntry,
@@ -275,7 +274,11 @@ pub fn carried(settings: &Settings, inner: &[u8]) -> Vec<u8> {
     let macs = ([2; 6], [4; 6]);
     match Family::of(&settings.host) {
         Family::V4 => with(udp(macs, (PEER_HOST, HOST), (50_000, PORT), &vxlan), 40, &[0, 0]),
-        Family::V6 => with(udp6(macs, (PEER_HOST6, HOST6), (50_000, PORT), &vxlan), 60, &[0, 0]),
+        Family::V6 => with(
+            udp6(macs, (PEER_HOST6, HOST6), (50_000, PORT), &vxlan),
+            60,
+            &[0, 0],
+        ),
     }
 }
 

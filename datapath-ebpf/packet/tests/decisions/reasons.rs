@@ -3,10 +3,8 @@
 //! The fine table, with every variant of every lie, runs on the loaded programs in `tests/e2e`. This one runs
 //! anywhere and proves that no reason is a dead word.
 
-mod honest;
-
-use honest::{
-    ENTRY_IN, ENTRY_OUT, GUEST6, GUEST_MAC, NOW, PEER, PEER6, TAP, arp, from_guest, from_guest6, from_peer,
+use crate::honest::{
+    ENTRY_IN, ENTRY_OUT, GUEST_MAC, GUEST6, NOW, PEER, PEER6, TAP, arp, from_guest, from_guest6, from_peer,
     judge_tap, judge_uplink, solicitation, with,
 };
 use pairgate_abi::{CARRIES_GRANTS, CARRIES_REPLIES, DROP_REASONS, DropReason, InEntry, OutEntry};
@@ -30,7 +28,7 @@ fn giver(reason: DropReason) -> Giver {
         Decision(judge_uplink(frame, metadata, entry, lease).map(drop))
     };
     let lie = Metadata { checksum: Checksum::Partial { start: 26, offset: 0 }, ..plain };
-    let only_web = honest::carries(CARRIES_GRANTS, &[(6, 443, 443)]);
+    let only_web = crate::honest::carries(CARRIES_GRANTS, &[(6, 443, 443)]);
     let arriving = from_peer();
     match reason {
         DropReason::TooShort => tap(&from_guest()[..33], plain),
@@ -126,16 +124,24 @@ fn at_the_very_instant_of_a_deadline_it_has_passed() {
 #[test]
 fn a_refusal_and_a_full_tap_end_where_they_say() {
     assert!(pair::is_refused(Some(NOW + 1), NOW));
-    assert!(!pair::is_refused(Some(NOW), NOW), "a refusal that has ended still stands");
+    assert!(
+        !pair::is_refused(Some(NOW), NOW),
+        "a refusal that has ended still stands"
+    );
     assert!(!pair::is_refused(None, NOW));
     assert!(pair::has_room(63, 0) && !pair::has_room(64, 0) && pair::has_room(64, 1));
-    assert!(pair::has_room(3, 9), "a count that the agent set back locks the tap for ever");
-    assert!(pair::can_be_held(2062, false) && !pair::can_be_held(2063, false) && !pair::can_be_held(60, true));
+    assert!(
+        pair::has_room(3, 9),
+        "a count that the agent set back locks the tap for ever"
+    );
+    assert!(
+        pair::can_be_held(2062, false) && !pair::can_be_held(2063, false) && !pair::can_be_held(60, true)
+    );
 }
 
 #[test]
 fn a_pair_of_replies_lets_nothing_begin() {
-    let replies = honest::carries(CARRIES_REPLIES, &[]);
+    let replies = crate::honest::carries(CARRIES_REPLIES, &[]);
     let entry = InEntry {
         carries: replies,
         ..ENTRY_IN
@@ -145,7 +151,7 @@ fn a_pair_of_replies_lets_nothing_begin() {
         Err(DropReason::Grant)
     );
     let unknown = InEntry {
-        carries: honest::carries(9, &[]),
+        carries: crate::honest::carries(9, &[]),
         ..ENTRY_IN
     };
     assert_eq!(

@@ -1,12 +1,10 @@
 //! What holds for any frame, shown on random ones, on mutated honest ones and on every truncation.
 
-mod honest;
-
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use honest::{
+use crate::honest::{
     ENTRY_IN, ENTRY_OUT, GUEST, GUEST_MAC, GUEST6, NOW, PEER, PEER6, PORT, SECOND, TAP, arp, carried,
-    datagram, for_ipv6, from_guest, from_guest6, from_peer, judge_tap, judge_uplink, judge_uplink_of, over_ipv6,
-    solicitation, with, wrapping,
+    datagram, for_ipv6, from_guest, from_guest6, from_peer, judge_tap, judge_uplink, judge_uplink_of,
+    over_ipv6, solicitation, with, wrapping,
 };
 use pairgate_abi::{CARRIES_GRANTS, DropReason, GATEWAY_MAC, Settings};
 use pairgate_packet::{
@@ -24,7 +22,10 @@ const LEASE: u64 = NOW + 1;
 
 fn any_metadata() -> impl Strategy<Value = Metadata> {
     let partial = (0..120_u32, 0..40_u16).prop_map(|(start, offset)| Checksum::Partial { start, offset });
-    let usual = (prop_oneof![Just(34), Just(54), Just(84), Just(104)], prop_oneof![Just(6), Just(16)])
+    let usual = (
+        prop_oneof![Just(34), Just(54), Just(84), Just(104)],
+        prop_oneof![Just(6), Just(16)],
+    )
         .prop_map(|(start, offset)| Checksum::Partial { start, offset });
     let checksum = prop_oneof![Just(Checksum::Finished), usual, partial];
     let kinds = prop_oneof![
@@ -59,7 +60,10 @@ fn mutated(honest: Vec<u8>) -> impl Strategy<Value = Vec<u8>> {
 
 /// What arrives over IPv6 for an IPv6 guest.
 fn from_peer6() -> Vec<u8> {
-    carried(&over_ipv6().0, &datagram(Family::V6, false, (53, 40_000), b"hello guest"))
+    carried(
+        &over_ipv6().0,
+        &datagram(Family::V6, false, (53, 40_000), b"hello guest"),
+    )
 }
 
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
@@ -148,7 +152,7 @@ proptest! {
 
     #[test]
     fn an_answer_is_an_advertisement_that_another_parser_takes(last in 0x12..255_u8, link in any::<bool>()) {
-        let target = honest::v6(last);
+        let target = crate::honest::v6(last);
         let mut frame = solicitation(target);
         if link {
             frame = with(frame, 22, &[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
@@ -171,8 +175,8 @@ proptest! {
     fn whatever_reaches_a_guest_has_the_addresses_of_its_handle(frame in any_frame(), metadata in any_metadata()) {
         let (settings, _, pair) = over_ipv6();
         for (settings, entry) in [
-            (honest::SETTINGS, ENTRY_IN),
-            (honest::SETTINGS, for_ipv6(ENTRY_IN)),
+            (crate::honest::SETTINGS, ENTRY_IN),
+            (crate::honest::SETTINGS, for_ipv6(ENTRY_IN)),
             (settings, pair),
             (settings, for_ipv6(pair)),
         ] {
@@ -193,7 +197,7 @@ proptest! {
                                                     ports in any::<(u16, u16)>(), inner6 in any::<bool>(),
                                                     over6 in any::<bool>()) {
         let inner = if inner6 { Family::V6 } else { Family::V4 };
-        let (settings, out) = if over6 { let (s, o, _) = over_ipv6(); (s, o) } else { (honest::SETTINGS, ENTRY_OUT) };
+        let (settings, out) = if over6 { let (s, o, _) = over_ipv6(); (s, o) } else { (crate::honest::SETTINGS, ENTRY_OUT) };
         let frame = datagram(inner, true, ports, &payload);
         let wrapped = judge_tap(&frame, Metadata::PLAIN, Some(&out), LEASE).unwrap();
         let ethertype = if over6 { [0x86, 0xdd] } else { [8, 0] };
@@ -239,7 +243,7 @@ proptest! {
         let entries: Vec<_> = entries.into_iter().map(|(protocol, a, b)| {
             if matches!(protocol, 6 | 17) { (protocol, a.min(b), a.max(b)) } else { (protocol, 0, 0) }
         }).collect();
-        let carries = honest::carries(CARRIES_GRANTS, &entries);
+        let carries = crate::honest::carries(CARRIES_GRANTS, &entries);
         let expected = entries.iter().any(|(of, first, last)| {
             *of == protocol && (!matches!(protocol, 6 | 17) || (first..=last).contains(&&port))
         });
@@ -260,7 +264,7 @@ fn every_truncation_is_judged_and_none_passes_that_lost_what_it_announces() {
         }
     }
     for (honest, settings, entry) in [
-        (from_peer(), honest::SETTINGS, ENTRY_IN),
+        (from_peer(), crate::honest::SETTINGS, ENTRY_IN),
         (from_peer6(), settings6, for_ipv6(pair6)),
     ] {
         assert!(judge_uplink_of(&settings, &honest, Metadata::PLAIN, Some(&entry), LEASE).is_ok());

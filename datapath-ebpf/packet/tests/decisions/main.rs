@@ -1,0 +1,4 @@
+//! The decisions on frames in memory: what holds for any frame, and that every reason can be given.
+mod honest;
+mod properties;
+mod reasons;

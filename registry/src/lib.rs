@@ -16,6 +16,9 @@
 //! - A pair id and a generation are never used twice ([`store`], [`inventory::placement`]).
 //! - A denial is called applied only when every host that could still deliver has given its receipt or has
 //!   no lease any more ([`inventory::fence`]).
+//! - Registry time never goes back, and a step of the wall clock changes nothing ([`clock`]).
+//! - A host or VM that asks without end is stopped at its quota, and costs the others nothing.
+//! - On a full disk pairs can still be denied ([`store`]).
 //! - Secret keys and tokens appear in no log, error or audit row; on the disk secret keys are sealed under a
 //!   master key that is not in the store ([`vault`]).
 //!
@@ -34,6 +37,7 @@ pub mod inventory;
 pub mod issue;
 mod lanes;
 pub mod manage;
+pub mod notify;
 mod quota;
 mod random;
 mod registry;

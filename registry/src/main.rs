@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pairgate_registry::{
-    authority::ServerAddress, init::init, inventory::Name, rescue::make_operator, settings::Settings, start,
+    authority::ServerAddress, init::init, inventory::Name, notify, rescue::make_operator, settings::Settings,
+    start,
 };
 use std::{
     io::IsTerminal,
@@ -178,6 +179,8 @@ fn serve(
             lease_secs = settings.lease_secs(),
             "pairgate-registry serves"
         );
+        notify::ready();
+        tokio::spawn(notify::run(running.registry().clone(), stop.clone()));
         let on_signal = async {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("stopping on SIGTERM"),
@@ -185,6 +188,7 @@ fn serve(
                 // A failed disk stops the service from inside.
                 () = stop.cancelled() => {}
             }
+            notify::stopping();
             stop.cancel();
         };
         let (ended, ()) = tokio::join!(running.wait(), on_signal);

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use support::{PATIENCE, Service, credentials, daemon::Daemon};
+use support::{PATIENCE, Service, credentials, daemon::Daemon, send_under};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,59 @@ async fn kill_nine_loses_nothing_that_was_acknowledged() {
         count("SELECT count(*) FROM audit WHERE event = 'network_created'"),
         "every change has its audit row, and every row its change"
     );
+}
+
+#[tokio::test]
+async fn kill_nine_at_any_instant_carries_nothing_out_twice_under_one_key() {
+    let (_directory, state) = installation();
+    let operator = credentials(&state, "operator");
+    let (mut replayed, mut unknown) = (0, 0);
+    for round in 0u64..12 {
+        let key = format!("round-{round}");
+        let send = async |address: &str| {
+            let body = format!(r#"{{"name": "n{round}", "prefixes": ["10.0.0.0/24"]}}"#);
+            send_under(address, &operator, "POST", "/api/v1/networks", Some(&key), body).await
+        };
+        let daemon = Daemon::start(&state, "").await;
+        let killer = daemon.killer();
+        let killing = tokio::spawn(async move {
+            // Around the handshake and the two transactions before and after the change.
+            sleep(Duration::from_millis(4 + 3 * round)).await;
+            killer.kill();
+        });
+        let first = send(&daemon.address).await;
+        killing.await.unwrap();
+        daemon.log().await;
+
+        let daemon = Daemon::start(&state, "").await;
+        let (status, answer) = send(&daemon.address).await.unwrap();
+        let exists = daemon.names(&operator).await.contains(&format!("n{round}"));
+        if status.is_success() {
+            assert!(exists, "{answer}");
+            if let Ok((_, told)) = first {
+                assert_eq!(answer, told, "the same answer as before");
+                replayed += 1;
+            }
+        } else {
+            // Not `exists`: that would be a second try.
+            assert_eq!(
+                (status.as_u16(), answer["type"].as_str()),
+                (409, Some("conflict")),
+                "{answer}"
+            );
+            assert!(first.is_err(), "whoever has the answer gets it again");
+            unknown += 1;
+        }
+        daemon.killer().kill();
+        daemon.log().await;
+    }
+    let store = rusqlite::Connection::open(state.join("registry.db")).unwrap();
+    let count = |sql| store.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(
+        count("SELECT count(*) FROM audit WHERE event = 'network_created'"),
+        count("SELECT count(*) FROM network"),
+    );
+    println!("{replayed} replayed, {unknown} unknown");
 }
 
 #[tokio::test]

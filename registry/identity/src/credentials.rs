@@ -66,7 +66,9 @@ impl fmt::Debug for Credentials {
 
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shown").field(&self.current().facts.identity).finish()
+        f.debug_tuple("Shown")
+            .field(&self.current().facts.identity)
+            .finish()
     }
 }
 
@@ -181,7 +183,10 @@ fn chain(certificate: &str) -> Result<Vec<CertificateDer<'static>>, CredentialEr
 }
 
 fn holder(identity: &Identity, address: Option<IpAddr>) -> String {
-    address.map_or_else(|| identity.to_string(), |address| format!("{identity} at {address}"))
+    address.map_or_else(
+        || identity.to_string(),
+        |address| format!("{identity} at {address}"),
+    )
 }
 
 /// The one place that names the cryptography provider.

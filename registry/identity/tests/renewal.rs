@@ -94,7 +94,9 @@ async fn ask(address: SocketAddr, tls: Arc<rustls::ClientConfig>) -> Result<(Vec
         .await
         .map_err(|error| error.to_string())?;
     let shown: &CertificateDer<'_> = &stream.get_ref().1.peer_certificates().unwrap()[0];
-    let serial = pairgate_identity::PeerCertificate::from_der(shown).unwrap().serial;
+    let serial = pairgate_identity::PeerCertificate::from_der(shown)
+        .unwrap()
+        .serial;
     let request = "GET /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let mut answer = String::new();
     stream
@@ -121,7 +123,10 @@ async fn both_sides_show_the_new_certificate_without_making_anything_anew() {
     let (address, stop) = bench.serving(&server, Now::wall()).await;
     let tls = client_config(&client).unwrap();
     let (shown, answer) = ask(address, tls.clone()).await.unwrap();
-    assert!(shown == [1] && answer.ends_with("serial [2]"), "{shown:?} {answer}");
+    assert!(
+        shown == [1] && answer.ends_with("serial [2]"),
+        "{shown:?} {answer}"
+    );
 
     server
         .renew(&bench.certificate(&registry, &registry_key, 3, LOOPBACK))
@@ -131,7 +136,10 @@ async fn both_sides_show_the_new_certificate_without_making_anything_anew() {
         .unwrap();
     assert_eq!(client.certificate().serial, [4]);
     let (shown, answer) = ask(address, tls).await.unwrap();
-    assert!(shown == [3] && answer.ends_with("serial [4]"), "{shown:?} {answer}");
+    assert!(
+        shown == [3] && answer.ends_with("serial [4]"),
+        "{shown:?} {answer}"
+    );
     stop.cancel();
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Guarantee: a token leaves only if every check held on one snapshot of the store. The first one for a pair and
 //! the generations of its VMs leaves after its audit row is on the disk; those that renew it are counted, and so
-//! are refusals, which look alike from outside. How often a host and a VM may ask is bounded ([`crate::quota`]).
+//! are refusals, which look alike from outside. How often a host and a VM may ask is bounded (`quota`).
 
 pub mod judge;
 mod nonces;

@@ -10,6 +10,9 @@
 //! written and nothing is promised any more ([`StoreError::Stopped`]); the service ends itself and reads at
 //! its next start what is really there.
 //!
+//! Part of the disk is kept in reserve for what takes away ([`Store::change_essential`]); when only that is left,
+//! everything else is refused as [`StoreError::Full`].
+//!
 //! Refuses to open a file that is missing, damaged, of another program or of a later version: an installation
 //! that has lost its store must never look like an empty one.
 

@@ -51,6 +51,12 @@ impl Reserve {
             is_used: Arc::default(),
         };
         reserve.refill();
+        if reserve.kept == Kept::Not {
+            tracing::error!(
+                needed = RESERVE + MARGIN, free = reserve.free(), directory = %directory.display(),
+                "the disk has no room for the reserve: nothing but denials, moves and removals is written until it has"
+            );
+        }
         reserve
     }
 

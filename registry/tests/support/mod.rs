@@ -226,15 +226,30 @@ pub(crate) async fn send(
     path: &str,
     body: String,
 ) -> Result<(StatusCode, Value), Box<dyn std::error::Error>> {
+    send_under(address, credentials, method, path, None, body).await
+}
+
+/// The same, under an `Idempotency-Key`.
+pub(crate) async fn send_under(
+    address: &str,
+    credentials: &Credentials,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    body: String,
+) -> Result<(StatusCode, Value), Box<dyn std::error::Error>> {
     let stream = connect(address, client_config(credentials)?, expect_registry()).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::builder()
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
         .header("host", address)
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body)))?;
+        .header("content-type", "application/json");
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    let request = request.body(Full::new(Bytes::from(body)))?;
     let response = timeout(PATIENCE, sender.send_request(request)).await??;
     let status = response.status();
     let bytes = response.into_body().collect().await?.to_bytes();

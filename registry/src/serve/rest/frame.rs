@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
 use pairgate_api::{rest, routes::REST_PREFIX};
 use std::str::FromStr;
 
@@ -86,6 +86,13 @@ pub(super) const CONDITIONAL: &[(Method, &str)] = &[
     (Method::POST, "/networks/{network}/vms/{vm}/placement"),
 ];
 
+const CONDITIONS: [HeaderName; 4] = [
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
 /// Whether a change to this path looks at `If-Match`.
 pub(super) fn is_conditional(method: &Method, path: &str) -> bool {
     CONDITIONAL
@@ -93,27 +100,26 @@ pub(super) fn is_conditional(method: &Method, path: &str) -> bool {
         .any(|(known, route)| known == method && *route == path)
 }
 
-/// A condition that nobody looks at would be taken for one that held.
+/// A change's condition that nobody looks at would be taken for one that held; a reader's does no harm.
 pub(super) async fn no_idle_conditions(request: Request, next: Next) -> Response {
-    let conditions = [
-        header::IF_MATCH,
-        header::IF_NONE_MATCH,
-        header::IF_UNMODIFIED_SINCE,
-    ];
-    let Some(condition) = conditions
-        .iter()
-        .find(|name| request.headers().contains_key(*name))
-    else {
+    let Some(idle) = idle_condition(&request) else {
         return next.run(request).await;
     };
+    let detail = format!("this request takes no {idle}: leave it out; see docs/registry-api.md");
+    Problem::not_understood("the request was not carried out", detail).into_response()
+}
+
+fn idle_condition(request: &Request) -> Option<HeaderName> {
+    if request.method().is_safe() {
+        return None;
+    }
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let route = route.unwrap_or_default();
     let route = route
         .strip_prefix(REST_PREFIX.trim_end_matches('/'))
         .unwrap_or(route);
-    if condition == header::IF_MATCH && is_conditional(request.method(), route) {
-        return next.run(request).await;
-    }
-    let detail = format!("this request takes no {condition}: leave it out; see docs/registry-api.md");
-    Problem::not_understood("the request was not carried out", detail).into_response()
+    let takes_if_match = is_conditional(request.method(), route);
+    CONDITIONS
+        .into_iter()
+        .find(|name| request.headers().contains_key(name) && !(takes_if_match && name == header::IF_MATCH))
 }

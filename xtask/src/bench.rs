@@ -111,7 +111,8 @@ fn open(way: &Way) -> Result<()> {
 /// Measures everything on every way, ours first.
 fn measure(wanted: &Wanted, ways: &[Way]) -> Result<Vec<Row>> {
     let how_long = Duration::from_secs(wanted.seconds);
-    let all = Measure::all(wanted.iperf3).into_iter();
+    let iperf3 = wanted.iperf3 || wanted.only.contains(&Measure::StreamByIperf3);
+    let all = Measure::all(iperf3).into_iter();
     let chosen = all.filter(|measure| wanted.only.is_empty() || wanted.only.contains(measure));
     let mut rows: Vec<Row> = chosen.map(|measure| Row::new(measure, ways.len())).collect();
     let seconds = (rows.len() * ways.len()) as u64 * u64::from(wanted.rounds) * wanted.seconds;

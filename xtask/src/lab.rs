@@ -102,7 +102,7 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         &programs,
         &mut |step| eprintln!("    {step}"),
     )
-    .context("the laboratory is not up; `cargo xtask lab down` clears away what there is of it")?;
+    .context("could not bring the laboratory up; `cargo xtask lab down` clears away what there is of it")?;
     println!("{}", Status::of(&plan.state_dir)?.table());
     let cli = plan.state_dir.join("pairgate");
     let cli = cli.strip_prefix(&place.root).unwrap_or(&cli).display();

@@ -17,7 +17,13 @@ use std::process::Command;
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// How the eBPF programs are linked: BTF for the kernel, made from the debug information.
-const RUSTFLAGS: [&str; 3] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginfo=2"];
+const RUSTFLAGS: [&str; 4] = [
+    "-Clinker=bpf-linker",
+    "-Clink-arg=--btf",
+    // Otherwise filling an array becomes a loop over single bytes, and the programs fill one for each packet.
+    "-Clink-arg=--disable-expand-memcpy-in-order",
+    "-Cdebuginfo=2",
+];
 
 /// A compiler and a linker that can build the eBPF programs.
 #[derive(Debug)]

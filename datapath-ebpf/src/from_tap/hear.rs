@@ -34,10 +34,9 @@ pub enum Kind {
     Neighbour,
 }
 
-/// What the guest behind the tap says in this frame, if it may.
-#[inline(always)]
-pub fn out(skb: &Skb, tap: &TapEntry) -> Result<Heard, DropReason> {
-    let mut heard = Heard {
+impl Heard {
+    /// Before anything is heard.
+    pub const NOTHING: Self = Self {
         kind: Kind::Arp,
         packet: Packet::NOTHING,
         is_gso: false,
@@ -45,8 +44,14 @@ pub fn out(skb: &Skb, tap: &TapEntry) -> Result<Heard, DropReason> {
         checksum_offset: 0,
         reason: DropReason::Internal,
     };
-    match pairgate_hear(skb.context(), tap, &mut heard) {
-        0 => Ok(heard),
+}
+
+/// What the guest behind the tap says in this frame, if it may; written into its place, which nothing was heard into
+/// yet.
+#[inline(always)]
+pub fn out(skb: &Skb, tap: &TapEntry, heard: &mut Heard) -> Result<(), DropReason> {
+    match pairgate_hear(skb.context(), tap, heard) {
+        0 => Ok(()),
         _ => Err(heard.reason),
     }
 }

@@ -10,7 +10,7 @@ mod next_door;
 pub use ask::Homeless;
 
 use crate::skb::{self, Skb};
-use hear::Kind;
+use hear::{Heard, Kind};
 use pairgate_abi::DropReason;
 use pairgate_packet::{Verdict, Way};
 
@@ -18,7 +18,8 @@ use pairgate_packet::{Verdict, Way};
 pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
     let tap = lookup::tap(skb)?; // which guest is this?
     *slot = tap.slot;
-    let heard = hear::out(skb, tap)?; // may it say this?
+    let mut heard = Heard::NOTHING;
+    hear::out(skb, tap, &mut heard)?; // may it say this?
     match heard.kind {
         Kind::Packet => {}
         Kind::Arp => return answer::arp(skb, tap).map(|()| back(skb)), // the tap itself answers

@@ -1,4 +1,5 @@
 //! IPv4 and IPv6, inside and outside: whoever may talk does in both families, across hosts and on one host.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use pairgate_e2e::{DB1, DB1_6, DB2, DB2_6, PATIENCE, Rig, WEB1, WEB1_6};
 use pairgate_lab::{

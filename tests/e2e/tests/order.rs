@@ -1,5 +1,6 @@
 //! A flow's datagrams arrive in the order in which they were sent, although big packets and small ones take
 //! different ways through the receiving host.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use pairgate_e2e::{DB1, DB1_6, Rig, WEB1, WEB1_6};
 use pairgate_lab::{

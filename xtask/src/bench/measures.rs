@@ -52,13 +52,12 @@ pub(super) enum Measure {
 }
 
 impl Measure {
-    pub(super) fn all(iperf3: bool) -> [Self; 4] {
-        let stream = if iperf3 {
-            Self::StreamByIperf3
-        } else {
-            Self::Stream
-        };
-        [stream, Self::SmallPackets, Self::AnswerMedian, Self::AnswerTail]
+    /// What is asked unless a choice is made.
+    pub(super) fn all(iperf3: bool) -> Vec<Self> {
+        let mut all = vec![Self::Stream];
+        all.extend(iperf3.then_some(Self::StreamByIperf3));
+        all.extend([Self::SmallPackets, Self::AnswerMedian, Self::AnswerTail]);
+        all
     }
 
     pub(super) fn name(self) -> &'static str {

@@ -55,12 +55,19 @@ pub(super) fn allowed(lab: &Lab) -> Result<Vec<Line>> {
         let there = tcp(&web_netns, &db_netns, db_at.0)?;
         let back = tcp(&db_netns, &web_netns, web_at.0)?;
         let family = ["IPv4", "IPv6"].get(family).unwrap_or(&"?");
-        println!("   TCP over {family}: {there} bytes opened by web1 and {back} by db1 came back as they went");
+        println!(
+            "   TCP over {family}: {there} bytes opened by web1 and {back} by db1 came back as they went"
+        );
         carried += there + back;
     }
     let name = "TCP carries data both ways, opened by either, in both families";
     let unit = "bytes, each compared";
-    lines.push(Line::new(name, carried == 4 * BYTES, number(carried as u64), unit));
+    lines.push(Line::new(
+        name,
+        carried == 4 * BYTES,
+        number(carried as u64),
+        unit,
+    ));
     Ok(lines)
 }
 

@@ -1,11 +1,11 @@
 //! What holds for any frame, shown on random ones, on mutated honest ones and on every truncation.
 
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use crate::honest::{
     ENTRY_IN, ENTRY_OUT, GUEST, GUEST_MAC, GUEST6, NOW, PEER, PEER6, PORT, SECOND, TAP, arp, carried,
     datagram, for_ipv6, from_guest, from_guest6, from_peer, judge_tap, judge_uplink, judge_uplink_of,
     over_ipv6, solicitation, with, wrapping,
 };
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use pairgate_abi::{CARRIES_GRANTS, DropReason, GATEWAY_MAC, Settings};
 use pairgate_packet::{
     Bytes, Checksum, Gso, Metadata, Packet,

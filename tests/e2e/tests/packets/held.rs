@@ -127,6 +127,31 @@ fn a_tap_has_so_many_packets_held_and_no_more_until_the_agent_lets_go_of_some() 
 }
 
 #[test]
+fn a_flood_of_first_packets_ends_at_the_taps_budget_and_every_one_is_accounted_for() {
+    let mut world = World::new();
+    let interface = world.guest.index();
+    world.reset_budget();
+    let (before, flood) = (world.counts(), limits::EVENT_BURST * 8);
+    for _ in 0..flood {
+        world.run(
+            Program::FromTap,
+            interface,
+            &udp_to(NOBODY, b"x"),
+            Baggage::default(),
+        );
+    }
+    let moved = world.counts().since(&before);
+    let of = |word| moved.iter().find(|line| line.2 == word).map_or(0, |line| line.3);
+    let held = budget(&world).held;
+    assert_eq!(held, limits::HELD_PER_TAP);
+    assert_eq!(of("no_pair") + of("hold_full") + held, flood, "{moved:?}");
+    assert!(
+        of("no_pair") > of("hold_full"),
+        "the agent is woken for each: {moved:?}"
+    );
+}
+
+#[test]
 fn a_full_ring_loses_packets_and_counts_them() {
     let mut world = World::new();
     let interface = world.guest.index();

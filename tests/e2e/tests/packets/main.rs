@@ -26,6 +26,7 @@ mod held;
 mod host_stack;
 mod ipv6;
 mod lies;
+mod next_door;
 mod opening;
 mod others;
 mod pairs;

@@ -1,5 +1,9 @@
 //! Numbered UDP datagrams, small ones and big packets of many, with every byte compared and their order watched.
 
+use nix::{
+    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    unistd::Pid,
+};
 use std::{
     io,
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -93,25 +97,28 @@ pub fn send_numbered(
     Ok(next)
 }
 
-/// Runs `work` on a thread that nothing interrupts, while threads that do nothing keep every other CPU.
-fn alone<T: Send>(work: impl FnMut() -> io::Result<T> + Send) -> io::Result<T> {
-    let cpus = std::thread::available_parallelism()?.get();
-    let (ready, done) = (Barrier::new(cpus), AtomicBool::new(false));
+/// Runs `work` on a thread that nothing interrupts, while threads that do nothing keep every other CPU; as far as the
+/// machine lets it.
+fn alone<T: Send>(mut work: impl FnMut() -> io::Result<T> + Send) -> io::Result<T> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let mut cpus = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false));
+    let own = cpus.next().unwrap_or(0);
+    let others: Vec<_> = cpus.collect();
+    let (ready, done) = (Barrier::new(1 + others.len()), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let (ready, done) = (&ready, &done);
-        let mut work = work;
         let worker = scope.spawn(move || {
-            let kept = keep(0);
+            keep(own);
             ready.wait();
-            let result = kept.and_then(|()| work());
+            let result = work();
             done.store(true, Ordering::Release);
             result
         });
-        for cpu in 1..cpus {
+        for cpu in others {
             scope.spawn(move || {
                 let kept = keep(cpu);
                 ready.wait();
-                while kept.is_ok() && !done.load(Ordering::Acquire) {
+                while kept && !done.load(Ordering::Acquire) {
                     std::hint::spin_loop();
                 }
             });
@@ -120,22 +127,14 @@ fn alone<T: Send>(work: impl FnMut() -> io::Result<T> + Send) -> io::Result<T> {
     })
 }
 
-/// From now on this thread has that CPU before every ordinary thread.
-fn keep(cpu: usize) -> io::Result<()> {
-    let priority = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the set is a plain array of bits, the macro-like call sets one of them within its size, and both
-    // structures live through the calls, which concern this thread alone.
-    let done = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0
-            && libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) == 0
-    };
-    if done {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+/// From now on this thread has that CPU before every ordinary thread; whether it was granted.
+fn keep(cpu: usize) -> bool {
+    let this = Pid::from_raw(0);
+    let mut only = CpuSet::new();
+    let pinned = only.set(cpu).and_then(|()| sched_setaffinity(this, &only));
+    let first = libc::sched_param { sched_priority: 1 };
+    // SAFETY: the structure lives through the call, which concerns this thread alone.
+    pinned.is_ok() && unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const first) } == 0
 }
 
 /// The number, and bytes that no other number and no shift of it has.

@@ -19,31 +19,38 @@ fn is_flood(frame: &[u8]) -> bool {
 #[test]
 fn under_load_nothing_arrives_after_a_denial_has_returned() {
     let rig = Rig::start_default("deny-under-load").unwrap();
-    nothing_arrives_after_a_denial(&rig, ("web1", WEB1), ("db1", DB1));
+    nothing_arrives_after_a_denial(&rig, ("web1", WEB1), ("db1", DB1)).unwrap();
 }
 
 #[test]
 fn nor_between_two_guests_of_one_host() {
     let rig = Rig::start_default("deny-inside").unwrap();
     rig.lab.json(&["pair", "allow", "db1", "db2"]).unwrap();
-    nothing_arrives_after_a_denial(&rig, ("db1", DB1), ("db2", DB2));
+    nothing_arrives_after_a_denial(&rig, ("db1", DB1), ("db2", DB2)).unwrap();
 }
 
-fn nothing_arrives_after_a_denial(rig: &Rig, one: (&str, Ipv4Addr), other: (&str, Ipv4Addr)) {
+fn nothing_arrives_after_a_denial(
+    rig: &Rig,
+    one: (&str, Ipv4Addr),
+    other: (&str, Ipv4Addr),
+) -> anyhow::Result<()> {
     for round in 0..5 {
-        rig.await_answer(one.0, other.1).unwrap();
-        let receiver = rig.watch_guest(other.0, is_flood).unwrap();
-        let flood = rig.flood(one, other.1, FLOOD).unwrap();
+        rig.await_answer(one.0, other.1)?;
+        let receiver = rig.watch_guest(other.0, is_flood)?;
+        let flood = rig.flood(one, other.1, FLOOD)?;
         assert!(
             receiver.wait_for(1000, PATIENCE),
             "round {round}: the flood does not arrive"
         );
-        let denial: Denial =
-            serde_json::from_value(rig.lab.json(&["pair", "deny", one.0, other.0]).unwrap()).unwrap();
+        let denial: Denial = serde_json::from_value(rig.lab.json(&["pair", "deny", one.0, other.0])?)?;
         let returned = SystemTime::now();
         std::thread::sleep(AFTERWARDS);
         let sent = flood.stop().sent;
-        let late = receiver.frames().iter().filter(|frame| frame.at > returned).count();
+        let late = receiver
+            .frames()
+            .iter()
+            .filter(|frame| frame.at > returned)
+            .count();
         assert_eq!(
             late, 0,
             "round {round}: {late} packets after the denial had returned, {sent} sent"
@@ -54,11 +61,12 @@ fn nothing_arrives_after_a_denial(rig: &Rig, one: (&str, Ipv4Addr), other: (&str
             assert_eq!(direction.state, "applied", "{direction:?}");
             assert!(direction.applied_unix_ms.is_some());
         }
-        assert_eq!(rig.ping(one.0, other.1, 2, 56).unwrap().received, 0);
-        assert_eq!(rig.ping(other.0, one.1, 2, 56).unwrap().received, 0);
-        rig.lab.json(&["pair", "allow", one.0, other.0]).unwrap();
+        assert_eq!(rig.ping(one.0, other.1, 2, 56)?.received, 0);
+        assert_eq!(rig.ping(other.0, one.1, 2, 56)?.received, 0);
+        rig.lab.json(&["pair", "allow", one.0, other.0])?;
     }
-    rig.await_answer(one.0, other.1).unwrap();
+    rig.await_answer(one.0, other.1)?;
+    Ok(())
 }
 
 #[test]

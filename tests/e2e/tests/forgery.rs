@@ -83,7 +83,11 @@ fn a_lying_guest_is_heard_by_nobody() {
             .unwrap(),
         ),
         ("a VLAN tag", "vlan", honest.tagged().unwrap()),
-        ("an IPv6 address that is nobody's", "spoofed_address", honest.ipv6().unwrap()),
+        (
+            "an IPv6 address that is nobody's",
+            "spoofed_address",
+            honest.ipv6().unwrap(),
+        ),
         ("a fragment", "fragment", honest.fragment().unwrap()),
         ("another protocol", "ethertype", honest.lldp()),
         (

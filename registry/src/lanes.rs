@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// An honest agent asks for a handful of things at once.
 const AT_ONCE: usize = 32;
 
-/// By the id in the caller's certificate, so there are no more than certificates were issued.
+/// Of agents, installers and reading operators. By the id in the caller's certificate, so there are no more than certificates were issued.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes(Mutex<HashMap<Uuid, Arc<Semaphore>>>);
 

@@ -95,7 +95,7 @@ pub struct Registry {
     pub(crate) quota: Quota,
     /// Requests under a key.
     pub(crate) under_way: UnderWay,
-    /// Of hosts and zero certificates.
+    /// Of hosts, zero certificates and reading operators.
     pub(crate) lanes: Lanes,
     /// Within the current minute.
     pub(crate) refused_enrolments: AtomicU32,
@@ -231,6 +231,7 @@ impl Registry {
             self.write_mark().await;
             self.renew_own_if_due().await;
             self.refused_enrolments.store(0, Ordering::Relaxed);
+            self.forget_old_questions();
             if let Err(error) = self.write_tally(&self.store).await {
                 tracing::error!(%error, "counted mints could not be written down");
             }

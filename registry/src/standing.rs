@@ -2,7 +2,8 @@
 //!
 //! Guarantee: a lease's end is known here before the lease leaves, and a receipt counts only if it came over
 //! the host's current stream for a revision that was sent on it. Losing this memory is safe: after a start
-//! every enrolled host is assumed to hold a lease granted at the last moment, and to have applied nothing.
+//! every enrolled host is assumed to hold a lease granted at the last moment, and to have applied nothing; and when
+//! the leases of agents before a reset end is in the store.
 
 use crate::inventory::{
     fence::{Fenced, Receipt, Standing, judge},
@@ -24,6 +25,24 @@ struct Entry {
     /// Of the agent's run that the receipt belongs to.
     boot_id: Vec<u8>,
     stream: Option<Current>,
+    predecessors: Option<Predecessors>,
+}
+
+/// The agents that had the record before its last reset.
+#[derive(Debug)]
+struct Predecessors {
+    leases: Leases,
+    /// What all of them that may still act had applied for certain.
+    applied_revision: u64,
+}
+
+impl Predecessors {
+    fn end_unix_ms(&self, revision: u64) -> u64 {
+        if self.applied_revision >= revision {
+            return 0;
+        }
+        self.leases.ends_before_unix_ms(revision)
+    }
 }
 
 #[derive(Debug)]
@@ -55,13 +74,18 @@ pub struct Standings {
 }
 
 impl Standings {
-    /// After a start: no lease granted before it reaches further than `leases_end_unix_ms`.
-    pub fn assume(enrolled: impl IntoIterator<Item = Uuid>, leases_end_unix_ms: u64) -> Self {
-        let entry = || Entry {
+    /// After a start: no lease granted before it reaches further than `leases_end_unix_ms`, and none from before a
+    /// host's last reset further than the instant that comes with the host.
+    pub fn assume(hosts: impl IntoIterator<Item = (Uuid, u64)>, leases_end_unix_ms: u64) -> Self {
+        let entry = |predecessors_end_unix_ms| Entry {
             leases: Leases::unknown(leases_end_unix_ms),
+            predecessors: Some(Predecessors {
+                leases: Leases::unknown(predecessors_end_unix_ms),
+                applied_revision: 0,
+            }),
             ..Entry::default()
         };
-        let entries = enrolled.into_iter().map(|host| (host, entry())).collect();
+        let entries = hosts.into_iter().map(|(host, end)| (host, entry(end))).collect();
         Self {
             hosts: Mutex::new(Hosts { entries, streams: 0 }),
             changes: watch::Sender::new(0),
@@ -80,6 +104,22 @@ impl Standings {
         let mut hosts = self.lock();
         let leases = &mut hosts.entries.entry(host).or_default().leases;
         leases.grant(revision, ends_unix_ms, now_unix_ms);
+    }
+
+    /// The host's record is to wait for another key, whose holder's word is not that of the holder before. Tells when
+    /// the last lease granted so far ends. To be called within the change, so that it is known here before
+    /// anybody new can enrol; a change that fails afterwards makes the judgement stricter for one lease.
+    pub fn supersede(&self, host: Uuid) -> u64 {
+        let mut hosts = self.lock();
+        let entry = hosts.entries.entry(host).or_default();
+        let applied = entry.receipt.take().map_or(0, |receipt| receipt.revision);
+        let before = entry.predecessors.as_ref();
+        entry.predecessors = Some(Predecessors {
+            applied_revision: before.map_or(applied, |before| before.applied_revision.min(applied)),
+            // Those of earlier predecessors are still among them.
+            leases: entry.leases.clone(),
+        });
+        entry.leases.ends_unix_ms()
     }
 
     /// A host's agent has said hello; an older stream of the same host ends. Another boot id means another
@@ -122,6 +162,10 @@ impl Standings {
         let standing = |entry: &Entry| Standing {
             receipt: entry.receipt,
             lease_ends_unix_ms: entry.leases.ends_before_unix_ms(revision),
+            predecessors_end_unix_ms: entry
+                .predecessors
+                .as_ref()
+                .map_or(0, |before| before.end_unix_ms(revision)),
         };
         let standing = self
             .lock()
@@ -253,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_lease_never_gets_shorter_and_is_assumed_after_a_start() {
-        let standings = Arc::new(Standings::assume([HOST], 100));
+        let standings = Arc::new(Standings::assume([(HOST, 0)], 100));
         assert!(!standings.judge(HOST, 2, 99).is_certain());
         standings.grant_lease(HOST, 1, 50, 0);
         assert!(!standings.judge(HOST, 2, 99).is_certain());
@@ -266,6 +310,35 @@ mod tests {
             Fenced::LeaseEnded,
             "it never enrolled"
         );
+    }
+
+    #[test]
+    fn the_word_of_a_successor_does_not_end_the_leases_of_the_one_before() {
+        let standings = standings();
+        let stream = standings.begin_stream(HOST, vec![1]);
+        standings.grant_lease(HOST, 4, 100, 0);
+        stream.record(receipt(4), 4);
+        assert_eq!(standings.supersede(HOST), 100);
+        let successor = standings.begin_stream(HOST, vec![2]);
+        standings.grant_lease(HOST, 5, 150, 50);
+        successor.record(receipt(9), 9);
+        assert!(
+            standings.judge(HOST, 4, 60).is_certain(),
+            "that one both have applied"
+        );
+        let not_yet = Fenced::NotYet {
+            lease_ends_unix_ms: 100,
+        };
+        assert_eq!(standings.judge(HOST, 9, 99), not_yet);
+        assert_eq!(standings.judge(HOST, 9, 100), Fenced::Applied(receipt(9)));
+        assert_eq!(standings.supersede(HOST), 150);
+        let third = standings.begin_stream(HOST, vec![3]);
+        third.record(receipt(10), 10);
+        assert!(!standings.judge(HOST, 10, 149).is_certain());
+        let restarted = Arc::new(Standings::assume([(HOST, 150)], 60));
+        restarted.begin_stream(HOST, vec![4]).record(receipt(10), 10);
+        assert!(!restarted.judge(HOST, 10, 149).is_certain());
+        assert!(restarted.judge(HOST, 10, 150).is_certain());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use support::{PATIENCE, Service, credentials, daemon::Daemon, send_under};
+use support::{PATIENCE, Service, credentials, daemon::Daemon, pair, send_under};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -247,4 +247,35 @@ async fn a_termination_signal_ends_the_service_within_two_seconds_with_streams_o
         .unwrap();
     assert_eq!(status.code(), Some(0));
     follower.ended_because().await;
+}
+
+/// Wrong if it fails: hosts refuse every goal state of a store that was set back, denials too, and take its leases.
+#[tokio::test]
+async fn a_store_that_is_set_back_to_a_copy_goes_on_above_every_revision_that_hosts_have_seen() {
+    let mut service = Service::new(600, 60).await;
+    let (_h1, mut h2) = service.laboratory().await;
+    let revision =
+        async |service: &Service| service.get("/api/v1/status").await["revision"].as_u64().unwrap();
+    let copied = revision(&service).await;
+    for _ in 0..20 {
+        service.deny(0).await;
+        service
+            .post("/api/v1/networks/default/pairs", pair("web1", "db1"))
+            .await;
+    }
+    let seen = h2.follow(b"one").await.next().await.unwrap().unwrap().revision;
+    assert!(seen > copied + 20);
+    service.stop().await;
+
+    // Of all that a copy would bring back, what counts here.
+    let store = rusqlite::Connection::open(service.state().join("registry.db")).unwrap();
+    let set_back = "UPDATE installation SET revision = ?1";
+    store.execute(set_back, [i64::try_from(copied).unwrap()]).unwrap();
+    drop(store);
+    service.start().await;
+    h2.client = service.agents(&h2.credentials);
+    let now = h2.follow(b"one").await.next().await.unwrap().unwrap().revision;
+    assert!(now > seen, "{now} after {seen}");
+    assert_eq!(now, revision(&service).await);
+    service.stop().await;
 }

@@ -4,6 +4,9 @@
 //! end of every lease that it may hold from before it: without a lease its kernel refuses every pair, and a
 //! later lease is taken only after the revision is applied. Denials are *applied* and moved VMs *open* by this
 //! one judgement.
+//!
+//! After a reset two machines may act as the host: the word of the one of now says nothing about the one before, whose
+//! leases must end.
 
 /// A host's word that everything up to a revision is in force in its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,8 @@ pub struct Standing {
     pub receipt: Option<Receipt>,
     /// When the last lease ends that it may hold from before the revision; 0 if it had none.
     pub lease_ends_unix_ms: u64,
+    /// The same of the agents before the last reset; 0 if they had none, or had applied the revision.
+    pub predecessors_end_unix_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +49,13 @@ impl Fenced {
 
 /// Whether the host is fenced from everything before `revision`.
 pub fn judge(standing: Standing, revision: u64, now_unix_ms: u64) -> Fenced {
-    match standing.receipt {
-        Some(receipt) if receipt.revision >= revision => Fenced::Applied(receipt),
-        _ if standing.lease_ends_unix_ms <= now_unix_ms => Fenced::LeaseEnded,
-        _ => Fenced::NotYet {
-            lease_ends_unix_ms: standing.lease_ends_unix_ms,
-        },
+    let receipt = standing.receipt.filter(|receipt| receipt.revision >= revision);
+    let own_end = receipt.map_or(standing.lease_ends_unix_ms, |_| 0);
+    let lease_ends_unix_ms = own_end.max(standing.predecessors_end_unix_ms);
+    if lease_ends_unix_ms > now_unix_ms {
+        return Fenced::NotYet { lease_ends_unix_ms };
     }
+    receipt.map_or(Fenced::LeaseEnded, Fenced::Applied)
 }
 
 #[cfg(test)]
@@ -83,8 +88,26 @@ mod tests {
             let standing = Standing {
                 receipt: given.map(receipt),
                 lease_ends_unix_ms: lease_ends,
+                predecessors_end_unix_ms: 0,
             };
             assert_eq!(judge(standing, 5, now), expected, "receipt {given:?} at {now}");
+        }
+        for (given, now, expected) in [
+            (Some(5), 149, Some(150)),
+            (Some(5), 150, None),
+            (None, 149, Some(150)),
+            (None, 150, None),
+        ] {
+            let standing = Standing {
+                receipt: given.map(receipt),
+                lease_ends_unix_ms: lease_ends,
+                predecessors_end_unix_ms: 150,
+            };
+            let end = match judge(standing, 5, now) {
+                Fenced::NotYet { lease_ends_unix_ms } => Some(lease_ends_unix_ms),
+                Fenced::Applied(_) | Fenced::LeaseEnded => None,
+            };
+            assert_eq!(end, expected, "a predecessor, receipt {given:?} at {now}");
         }
         assert_eq!(
             judge(Standing::default(), 5, 1),

@@ -28,7 +28,7 @@ pub struct Placed {
 }
 
 /// A host that may still act for an older generation until it is fenced from `revision`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fence {
     pub host: Uuid,
     pub revision: u64,

@@ -114,6 +114,11 @@ impl Registry {
         self.memory.tally.count(ask.host, source, destination, outcome);
     }
 
+    /// Gives back the memory of questions that nobody can ask again.
+    pub(crate) fn forget_old_questions(&self) {
+        self.memory.nonces.forget_old(self.clock.now_unix_ms() / 1000);
+    }
+
     /// Writes down the refused and the renewing mints since the last time.
     pub(crate) async fn write_tally(&self, store: &Store) -> Result<(), StoreError> {
         let counted = self.memory.tally.take();

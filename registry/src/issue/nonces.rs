@@ -74,6 +74,15 @@ pub(super) enum Found {
 }
 
 impl Nonces {
+    /// Forgets what could not be taken any more, also of hosts that ask no longer.
+    pub(super) fn forget_old(&self, now_unix_secs: u64) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.retain(|_, host| {
+            host.prune(now_unix_secs);
+            !host.remembered.is_empty()
+        });
+    }
+
     /// Only for questions that are fresh: others could not be remembered long enough.
     pub(super) fn slot(&self, ask: &Ask, now_unix_secs: u64) -> Found {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,6 +158,16 @@ mod tests {
         let _slot = slot(&nonces, &ask(1, 1, NOW), NOW);
         assert!(matches!(nonces.slot(&ask(1, 1, NOW + 1), NOW), Found::Reused));
         assert!(matches!(nonces.slot(&ask(2, 1, NOW + 1), NOW), Found::Slot(_)));
+    }
+
+    #[test]
+    fn a_host_that_asks_no_longer_leaves_nothing_behind() {
+        let nonces = Nonces::default();
+        nonces.slot(&ask(1, 1, NOW), NOW);
+        nonces.forget_old(NOW + MINT_PROOF_WINDOW_SECS);
+        assert_eq!(nonces.hosts.lock().unwrap().len(), 1, "it could still be taken");
+        nonces.forget_old(NOW + MINT_PROOF_WINDOW_SECS + PRUNE_EVERY_SECS + 1);
+        assert!(nonces.hosts.lock().unwrap().is_empty());
     }
 
     #[test]

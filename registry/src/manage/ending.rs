@@ -95,9 +95,33 @@ impl Ended {
         between: [&Vm; 2],
     ) -> Result<(), StoreError> {
         let [source, destination] = between;
-        let Some(dead) = view.dead_pair(source.id, destination.id)? else {
-            return Ok(());
-        };
+        match view.dead_pair(source.id, destination.id)? {
+            Some(dead) => self.add_unanswered(view, standings, dead, between),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for every direction from and to the VM; to be called before the change ends any by itself.
+    pub(super) fn add_earlier_of(
+        &mut self,
+        view: &View<'_>,
+        standings: &Standings,
+        vm: &Vm,
+    ) -> Result<(), StoreError> {
+        for (dead, source, destination) in view.dead_pairs_of(vm.id)? {
+            self.add_unanswered(view, standings, dead, [&source, &destination])?;
+        }
+        Ok(())
+    }
+
+    fn add_unanswered(
+        &mut self,
+        view: &View<'_>,
+        standings: &Standings,
+        dead: DeadPair,
+        between: [&Vm; 2],
+    ) -> Result<(), StoreError> {
+        let [_, destination] = between;
         let deliverers = deliverers(view, destination.id, dead)?;
         let mut waited_for = deliverers
             .iter()
@@ -155,14 +179,18 @@ impl Registry {
 
     async fn wait_until_fenced(&self, ended: &Ended, deadline: Instant) {
         let mut changes = self.standings.changes();
+        // Thousands of pairs of one VM have a handful of hosts.
+        let deliverers = ended
+            .directions
+            .iter()
+            .flat_map(|direction| &direction.deliverers);
+        let fences: BTreeSet<Fence> = deliverers.map(|(_, fence)| *fence).collect();
         loop {
             changes.borrow_and_update();
             let now_unix_ms = self.clock.now_unix_ms();
-            let next_lease_end = ended
-                .directions
+            let next_lease_end = fences
                 .iter()
-                .flat_map(|direction| &direction.deliverers)
-                .filter_map(|(_, fence)| lease_end(&self.standings, *fence, now_unix_ms))
+                .filter_map(|fence| lease_end(&self.standings, *fence, now_unix_ms))
                 .min();
             let Some(lease_end) = next_lease_end else {
                 return;

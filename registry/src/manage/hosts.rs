@@ -77,20 +77,24 @@ impl Registry {
         Ok(created)
     }
 
-    /// Lets the record wait for another key: the certificate that its host has is worth nothing from here on.
-    /// What waits already is left as it is.
+    /// Lets the record wait for another key: the certificate that its host has is worth nothing from here on, and
+    /// what its lease still lets it do counts against every change until that ends. What waits already is left as
+    /// it is.
     pub async fn reset_host(
         &self,
         actor: Actor,
         name: String,
         expected: Expected,
     ) -> Result<rest::Host, FindError> {
+        let standings = self.standings.clone();
         let host = self
             .store
             .change_essential(move |change| {
                 let host = find_host(change, &name)?;
                 expected.check(&host)?;
-                change.reset_host(actor, host.id)?;
+                if host.public_key.is_some() {
+                    change.reset_host(actor, host.id, standings.supersede(host.id))?;
+                }
                 find_host(change, &name)
             })
             .await?;

@@ -190,7 +190,11 @@ impl Allowing<'_> {
                 self.ended.end(change, self.actor, between, self.until_unix_ms)?;
                 begin(carries)?
             }
-            None => begin(carries)?,
+            None => {
+                // What was denied before and may still be delivered would make more of the new grant than it is.
+                self.ended.add_earlier(change, self.standings, between)?;
+                begin(carries)?
+            }
         };
         Ok(shown(pair, source, destination))
     }

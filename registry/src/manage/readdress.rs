@@ -76,12 +76,9 @@ impl Registry {
                 expected.check(&shown::<StoreError>(change, vm.id)?)?;
                 let mut ended = Ended::nothing(change)?;
                 let set = |addresses: &[IpAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
-                if set(&change.addresses(vm.id)?) == set(&given) {
-                    // Asked again, it waits again for what the first asking ended.
-                    for (_, source, destination) in change.pairs_of(vm.id)? {
-                        ended.add_earlier(change, &standings, [&source, &destination])?;
-                    }
-                } else {
+                // Asked again, it waits again for what the first asking ended.
+                ended.add_earlier_of(change, &standings, &vm)?;
+                if set(&change.addresses(vm.id)?) != set(&given) {
                     // Its own addresses are no obstacle to itself.
                     change.release_addresses(vm.id)?;
                     let addresses = place_addresses(change, &network, given)?;

@@ -1,8 +1,8 @@
 //! Taking VMs, hosts and networks away.
 //!
 //! Guarantee: nothing goes on that something else still depends on, and what is gone is remembered as dead for as long
-//! as a token or lease could name it: every pair id of a VM and all its generations, and the id of a host. A removed
-//! host's certificate is worth nothing from the commit on; what its lease still lets it do is told.
+//! as a token, lease or certificate could name it: every pair id of a VM and all its generations, and the id of a host.
+//! A removed host's certificate is worth nothing from the commit on; what its lease still lets it do is told.
 
 use super::{
     Expected, FindError, Kind, Refusal,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Registry,
     audit::Actor,
+    enrol,
     store::{PlacedVm, StoreError},
 };
 use pairgate_api::rest;
@@ -102,6 +103,7 @@ impl Registry {
         let timeout = timeout(timeout_ms)?;
         let began = Instant::now();
         let (settings, before) = (self.settings, self.before);
+        let standings = self.standings.clone();
         let (vm, ended) = self
             .store
             .change_essential(move |change| {
@@ -110,6 +112,7 @@ impl Registry {
                 expected.check(&shown::<StoreError>(change, vm.id)?)?;
                 let until_unix_ms = before.tombstone_end_unix_ms(settings, change.now_unix_ms);
                 let mut ended = Ended::nothing(change)?;
+                ended.add_earlier_of(change, &standings, &vm)?;
                 for (_, source, destination) in change.pairs_of(vm.id)? {
                     ended.end(change, actor, [&source, &destination], until_unix_ms)?;
                 }
@@ -142,7 +145,11 @@ impl Registry {
                 if !fenced.is_empty() {
                     return Err(RemoveHostError::Fenced(named(&fenced)));
                 }
-                let until_unix_ms = before.tombstone_end_unix_ms(settings, change.now_unix_ms);
+                // Other hosts know its certificate for a good one until that runs out.
+                let certificate_ends_unix_ms = change.now_unix_ms + enrol::CERTIFICATE_LIFE_SECS * 1000;
+                let until_unix_ms = before
+                    .tombstone_end_unix_ms(settings, change.now_unix_ms)
+                    .max(certificate_ends_unix_ms);
                 let revision = change.remove_host(actor, &host, until_unix_ms)?;
                 Ok((host, revision))
             })

@@ -72,12 +72,13 @@ impl View<'_> {
     }
 
     /// Every host that may hold a lease of an earlier run: one that is enrolled, and one that was before a reset.
-    pub fn hosts_that_may_hold_a_lease(&self) -> Result<Vec<Uuid>, StoreError> {
-        let mut query = self
-            .transaction
-            .prepare_cached("SELECT id FROM host WHERE public_key IS NOT NULL OR reset = 1")?;
+    /// With each, when the last lease ends that was granted before its last reset.
+    pub fn hosts_that_may_hold_a_lease(&self) -> Result<Vec<(Uuid, u64)>, StoreError> {
+        let mut query = self.transaction.prepare_cached(
+            "SELECT id, predecessors_end_unix_ms FROM host WHERE public_key IS NOT NULL OR reset = 1",
+        )?;
         let rows = query
-            .query_map([], |row| row.uuid(0))?
+            .query_map([], |row| Ok((row.uuid(0)?, row.unsigned(1)?)))?
             .collect::<Result<_, _>>()?;
         Ok(rows)
     }
@@ -139,12 +140,14 @@ impl Change<'_> {
         )
     }
 
-    /// Lets the record wait again; its revision makes the host's stream look, and end.
-    pub fn reset_host(&self, actor: Actor, host: Uuid) -> Result<(), StoreError> {
+    /// Lets the record wait again; its revision makes the host's stream look, and end. `leases_end_unix_ms`: of
+    /// those granted so far.
+    pub fn reset_host(&self, actor: Actor, host: Uuid, leases_end_unix_ms: u64) -> Result<(), StoreError> {
         let reset = self.transaction.execute(
-            "UPDATE host SET public_key = NULL, certificate_pem = NULL, certificate_ends_unix_ms = NULL, reset = 1
+            "UPDATE host SET public_key = NULL, certificate_pem = NULL, certificate_ends_unix_ms = NULL, reset = 1,
+                    predecessors_end_unix_ms = max(predecessors_end_unix_ms, ?2)
              WHERE id = ?1 AND public_key IS NOT NULL",
-            params![host.as_bytes()],
+            params![host.as_bytes(), number(leases_end_unix_ms)],
         )?;
         if reset == 0 {
             return Ok(());

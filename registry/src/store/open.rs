@@ -302,6 +302,10 @@ fn migrate(connection: &mut Connection, vault: &Arc<Vault>) -> Result<(), rusqli
 
 /// Lets registry time go on from where it stood, and writes down the settings of this run before anything is
 /// granted under them.
+///
+/// Revisions go on from registry time in milliseconds: a store that was set back to a copy is then still above
+/// every revision that hosts have seen, as they never go back. Otherwise they would refuse its goal states and take
+/// its leases, and a denial would be certain here and not in force there.
 fn start(
     connection: &mut Connection,
     vault: &Vault,
@@ -319,12 +323,13 @@ fn start(
     let before = before.at_start(last, now_unix_ms);
     transaction.execute(
         "UPDATE installation SET token_life_secs = ?1, lease_secs = ?2, tokens_end_unix_ms = ?3,
-                leases_end_unix_ms = ?4",
+                leases_end_unix_ms = ?4, revision = max(revision, ?5)",
         params![
             number(settings.token_life_secs()),
             number(settings.lease_secs()),
             number(before.tokens_end_unix_ms),
             number(before.leases_end_unix_ms),
+            number(now_unix_ms),
         ],
     )?;
     let event = Event::ServiceStarted {

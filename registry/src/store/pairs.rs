@@ -89,6 +89,39 @@ impl View<'_> {
             .optional()?;
         Ok(found)
     }
+
+    /// The same for every direction from and to the VM. Of a VM that is gone only the id is left, which then
+    /// stands for its name.
+    pub fn dead_pairs_of(&self, vm: Uuid) -> Result<Vec<(DeadPair, Vm, Vm)>, StoreError> {
+        // With max() the other columns are those of its row.
+        let mut query = self.transaction.prepare_cached(
+            "SELECT max(dead_pair.id), dead_pair.revision, dead_pair.source, source.name, source.generation,
+                    dead_pair.destination, destination.name, destination.generation
+             FROM dead_pair LEFT JOIN vm AS source ON source.id = dead_pair.source
+                  LEFT JOIN vm AS destination ON destination.id = dead_pair.destination
+             WHERE dead_pair.source = ?1 OR dead_pair.destination = ?1
+             GROUP BY dead_pair.source, dead_pair.destination ORDER BY 1",
+        )?;
+        let vm_at = |row: &Row<'_>, column: usize| {
+            let id = row.uuid(column)?;
+            let name: Option<String> = row.get(column + 1)?;
+            Ok::<_, rusqlite::Error>(Vm {
+                id,
+                generation: if name.is_some() { row.small(column + 2)? } else { 0 },
+                name: name.unwrap_or_else(|| id.to_string()),
+            })
+        };
+        let rows = query
+            .query_map(params![vm.as_bytes()], |row| {
+                let dead = DeadPair {
+                    id: row.unsigned(0)?,
+                    revision: row.unsigned(1)?,
+                };
+                Ok((dead, vm_at(row, 2)?, vm_at(row, 5)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(rows)
+    }
 }
 
 impl Change<'_> {

@@ -33,6 +33,7 @@ pub(super) fn migrations(vault: &Arc<Vault>) -> Migrations<'static> {
         M::up(MINTED),
         M::up(REMOVED),
         M::up(ONCE),
+        M::up(UNANSWERED),
     ])
 }
 
@@ -248,6 +249,13 @@ CREATE TABLE once (
     CHECK ((status IS NULL) = (body IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX once_by_time ON once (since_unix_ms);
+";
+
+/// predecessors_end_unix_ms: when the last lease ends that was granted before the host's last reset. What earlier
+/// changes have ended is looked for from both ends.
+const UNANSWERED: &str = "
+ALTER TABLE host ADD COLUMN predecessors_end_unix_ms INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX dead_pair_by_destination ON dead_pair (destination);
 ";
 
 /// Seals the keys that an earlier version kept as they are; the column they were in goes, and with it, by

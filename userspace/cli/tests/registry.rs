@@ -9,6 +9,10 @@ use listener::*;
 use pairgate_api::rest::{Denial, Network, Pair};
 use pairgate_api::routes::Role;
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,4 +313,39 @@ async fn whatever_ends_pairs_without_every_receipt_ends_with_1_and_stands() {
             "{line}: {complaint}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn apply_waits_for_what_an_earlier_denial_of_a_new_pair_has_left() {
+    let installation = Installation::new();
+    let network = json!({"id": Uuid::new_v4(), "name": "default", "prefixes": ["10.77.0.0/24"], "mtu": 1500});
+    let vm = |name: &str| {
+        json!({"id": Uuid::new_v4(), "name": name, "network": "default", "addresses": [],
+            "mac": "02:00:00:00:00:01", "mtu": 1500, "placement": null})
+    };
+    let vms = json!([vm("web1"), vm("db1")]);
+    let allowing = Arc::new(AtomicUsize::new(0));
+    let served = installation.serve_by_path(move |path| match path {
+        "GET /api/v1/networks" => json!([network]),
+        "GET /api/v1/networks/default/vms" => vms.clone(),
+        "POST /api/v1/networks/default/pairs" => {
+            let is_second = allowing.fetch_add(1, Ordering::Relaxed) > 0;
+            json!({"pairs": [], "ended": denial(is_second)})
+        }
+        _ => json!([]),
+    });
+    let served = served.await;
+    let file = installation.path("site.toml");
+    std::fs::write(&file, "[[pair]]\nbetween = [\"web1\", \"db1\"]\n").unwrap();
+    let line = format!("apply --file {file} --timeout 7");
+    let (code, _, complaint) = said(&installation.pairgate(served.address, Role::Operator, &line).await);
+    assert_eq!(code, Some(0), "{complaint}");
+    let asked = served.asked.lock().unwrap().clone();
+    let allowed = asked.iter().filter(|(path, _)| path.starts_with("POST"));
+    let waits: Vec<_> = allowed.map(|(_, body)| body["timeout_ms"].as_u64()).collect();
+    assert_eq!(
+        waits,
+        [None, Some(7_000)],
+        "first not at all, then for what is left"
+    );
 }

@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use pairgate_api::rest;
 use pairgate_identity::Caller;
 use std::sync::Arc;
@@ -24,12 +24,20 @@ pub(super) fn documented() -> OpenApiRouter<Arc<Registry>> {
 }
 
 /// Looks at every request, also at later ones of a connection that was good when it began.
+///
+/// Reading takes its turn: the one reader of the store also answers the agents' questions for leases, and a
+/// program that lists everything at once must not stand in front of them. What changes something does not queue
+/// behind its sender's own reading.
 pub(super) async fn only_good_operators(
     State(registry): Service,
     Extension(caller): Extension<Caller>,
     request: Request,
     next: Next,
 ) -> Response {
+    let _turn = match *request.method() {
+        Method::GET | Method::HEAD => Some(registry.lanes.turn(caller.identity.id).await),
+        _ => None,
+    };
     match registry.is_good_operator(caller.identity.id).await {
         Ok(true) => next.run(request).await,
         Ok(false) => {
@@ -144,4 +152,59 @@ async fn revoke_operator(
     revoked
         .map(Json)
         .map_err(|error| Problem::refused("the operator certificate was not revoked", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{authority::ServerAddress, init::init, registry::Registry, settings::Settings};
+    use axum::{Extension, Router, body::Body};
+    use http::{Method, Request, StatusCode};
+    use pairgate_identity::{Caller, Credentials};
+    use std::time::Duration;
+    use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
+    use tower::ServiceExt;
+
+    const SOON: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    async fn ask(router: &Router, method: Method) -> StatusCode {
+        let request = Request::builder().method(method).uri("/api/v1/networks");
+        let request = request.body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    }
+
+    /// Wrong if it fails: a program that lists everything at once stands in front of every agent's lease.
+    #[tokio::test]
+    async fn one_operator_reads_a_bounded_number_of_things_at_once_and_may_change_something_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        init(&state, &["127.0.0.1".parse::<ServerAddress>().unwrap()]).unwrap();
+        let settings = Settings::new(60, 60).unwrap();
+        let opening = Registry::open(&state, None, settings, CancellationToken::new());
+        let registry = opening.await.unwrap();
+        let file = |name| state.join(name);
+        let credentials =
+            Credentials::load(&file("ca.pem"), &file("operator.pem"), &file("operator.key")).unwrap();
+        let identity = *credentials.identity();
+        let router = super::super::router(registry.clone()).layer(Extension(Caller {
+            identity,
+            address: None,
+            remote: "127.0.0.1:1".parse().unwrap(),
+            public_key: Vec::new(),
+            serial: Vec::new(),
+        }));
+        assert_eq!(ask(&router, Method::GET).await, StatusCode::OK);
+
+        let mut reading = Vec::new();
+        while let Ok(turn) = timeout(SOON, registry.lanes.turn(identity.id)).await {
+            reading.push(turn);
+        }
+        assert!(timeout(SOON, ask(&router, Method::GET)).await.is_err());
+        let changing = timeout(PATIENCE, ask(&router, Method::POST)).await;
+        assert!(changing.unwrap().is_client_error(), "it has no body");
+        reading.pop();
+        let read = timeout(PATIENCE, ask(&router, Method::GET)).await;
+        assert_eq!(read, Ok(StatusCode::OK));
+    }
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) const KEY: &str = "idempotency-key";
 /// In an answer that was given before.
 pub(super) const REPLAYED: &str = "idempotency-replayed";
-/// Larger answers are not remembered.
+/// No route answers a POST with more.
 const ANSWER_LEN_MAX: usize = 256 * 1024;
 const WHAT: &str = "the request was not carried out";
 
@@ -74,7 +74,11 @@ async fn carry_out(registry: Arc<Registry>, key: OnceKey, request: Request, next
     };
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
     let (parts, body) = response.into_parts();
-    let body = to_bytes(body, ANSWER_LEN_MAX).await.unwrap_or_default();
+    let Ok(body) = to_bytes(body, ANSWER_LEN_MAX).await else {
+        // The key stays begun: half an answer, or none, must not be taken for the whole of it, now or later.
+        tracing::error!("an answer was too large to be remembered");
+        return Problem::refused(WHAT, &OnceError::Unknown).into_response();
+    };
     let answer = parts.status.is_success().then(|| OnceAnswer {
         status: parts.status.as_u16(),
         body: body.to_vec(),

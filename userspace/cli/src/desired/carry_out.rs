@@ -39,6 +39,7 @@ pub(super) async fn all(registry: &Registry, report: &mut Report, timeout_secs: 
 
 /// Does one step; a failure inside `Ok` is a change that stands without every receipt.
 async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Option<Failure>, Failure> {
+    let mut unconfirmed = None;
     match step {
         Step::CreateNetwork { network, prefixes } => {
             let what = format!("cannot create network {network}");
@@ -103,25 +104,26 @@ async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Opti
             instead_of,
         } => {
             let what = format!("cannot allow {one} and {other} to talk");
-            // Of thousands of new pairs none is waited for; what ends is.
-            let timeout_secs = if instead_of.is_some() { timeout_secs } else { 0 };
-            let body = NewPair {
+            let body = |timeout_secs: u64| NewPair {
                 source: one.clone(),
                 destination: other.clone(),
                 grant: grant.split(',').map(str::to_owned).collect(),
                 one_way: *one_way,
                 timeout_ms: timeout_secs * 1_000,
             };
-            let (path, wait) = (
-                format!("networks/{network}/pairs"),
-                Duration::from_secs(timeout_secs),
-            );
-            let allowed = registry
-                .post_and_wait::<Allowed>(&what, &path, &body, wait)
-                .await?
-                .value;
-            if !allowed.ended.applied {
-                return Ok(Some(unanswered("the new grant", &allowed.ended, timeout_secs)));
+            let path = format!("networks/{network}/pairs");
+            // Of thousands of new pairs none is waited for; what ends is, also what an earlier denial was to end.
+            let new = instead_of.is_none().then_some(0);
+            for timeout_secs in new.into_iter().chain([timeout_secs]) {
+                let wait = Duration::from_secs(timeout_secs);
+                let allowed = registry
+                    .post_and_wait::<Allowed>(&what, &path, &body(timeout_secs), wait)
+                    .await?
+                    .value;
+                if allowed.ended.applied {
+                    return Ok(None);
+                }
+                unconfirmed = Some(unanswered("the new grant", &allowed.ended, timeout_secs));
             }
         }
         Step::DenyPair {
@@ -147,5 +149,5 @@ async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Opti
             }
         }
     }
-    Ok(None)
+    Ok(unconfirmed)
 }

@@ -1,4 +1,4 @@
-//! The guard before a guest: passes only what our own programs sent to this tap, and only while the tap is
+//! The guard before a guest: passes only what our own programs sent to this guest, and only while the tap is
 //! some guest's.
 use crate::{maps, skb::Skb};
 use pairgate_abi::DropReason;
@@ -8,5 +8,5 @@ use pairgate_packet::{Verdict, delivered};
 pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
     let tap = maps::tap(skb.interface()).ok_or(DropReason::NoState)?;
     *slot = tap.slot;
-    delivered::check(skb.mark(), maps::settings().mark)
+    delivered::check(skb, tap, skb.mark(), maps::settings().mark)
 }

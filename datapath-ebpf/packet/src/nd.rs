@@ -73,6 +73,9 @@ impl Question {
         if ethernet.destination[0] != 0x33 || ethernet.destination[1] != 0x33 {
             ethernet.to_gateway()?;
         }
+        if frame.read::<1>(BODY_AT) != Some([SOLICITATION]) {
+            return Err(DropReason::SpoofedNd); // shorter kinds too, such as a question for routers
+        }
         let Some(h) = frame.read::<64>(IP_AT) else {
             return Err(DropReason::TooShort);
         };
@@ -86,7 +89,7 @@ impl Question {
         let asker = Address::of(&piece(&h, 8));
         let (to, target) = (Address::of(&piece(&h, 24)), Address::of(&piece(&h, 48)));
         let spoofed = Err(DropReason::SpoofedNd);
-        if h[40] != SOLICITATION || h[41] != 0 || !(to == target || to == group_of(target)) {
+        if h[41] != 0 || !(to == target || to == group_of(target)) {
             return spoofed;
         }
         if payload >= 32 {

@@ -16,8 +16,10 @@ pub const SCTP: u8 = 132;
 /// Bytes of the transport header that decisions may read.
 pub const READ: usize = 20;
 
-/// A flow's ports, network order; zeros for protocols without. An ICMP question or answer (echo) has its
-/// identifier in the place of both, so that an answer belongs to the flow of its question and to no other.
+/// A flow's ports, network order; zeros for protocols without. An ICMP question (echo) has its identifier in the place
+/// of the source port, an answer in that of the destination port: so an answer belongs to the flow of its question and
+/// to no other, and a question is nobody's answer. All other ICMP answers nothing: it has its type in the place of
+/// the destination port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     /// Source port.
@@ -86,21 +88,59 @@ impl Transport {
             UDP => Ok(Self { ports, header: 8 }),
             SCTP => Ok(Self { ports, header: 0 }),
             _ => Ok(Self {
-                ports: echo(protocol, h[0], [h[4], h[5]]),
+                ports: message(protocol, h[0], [h[4], h[5]]),
                 header: 0,
             }),
         }
     }
 }
 
-/// The identifier of an echo, twice.
+/// Where a message of ICMP comes from and goes to.
 #[inline(always)]
-fn echo(protocol: u8, kind: u8, identifier: [u8; 2]) -> Ports {
+fn message(protocol: u8, kind: u8, identifier: [u8; 2]) -> Ports {
+    let nobody = [0; 2];
     match (protocol, kind) {
-        (ICMP, 0 | 8) | (ICMPV6, 128 | 129) => Ports {
+        (ICMP, 8) | (ICMPV6, 128) => Ports {
             source: identifier,
+            destination: nobody,
+        },
+        (ICMP, 0) | (ICMPV6, 129) => Ports {
+            source: nobody,
             destination: identifier,
         },
-        _ => Ports::default(),
+        // Not 0, which is where a flow of this kind would come from.
+        _ => Ports {
+            source: nobody,
+            destination: [0xff, kind],
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wrong if false: whoever may only answer could ask, or send redirects, after one ping of the guest.
+    #[test]
+    fn of_all_icmp_an_answer_alone_answers_and_its_own_question_only() {
+        for (protocol, question, answer) in [(ICMP, 8, 0), (ICMPV6, 128, 129)] {
+            let answers = |asked: (u8, [u8; 2]), said: (u8, [u8; 2])| {
+                let (asked, said) = (
+                    message(protocol, asked.0, asked.1),
+                    message(protocol, said.0, said.1),
+                );
+                (asked.source, asked.destination) == (said.destination, said.source)
+            };
+            assert!(answers((question, [1, 2]), (answer, [1, 2])));
+            assert!(!answers((question, [1, 2]), (answer, [1, 3])));
+            for asked in 0..=255 {
+                for said in (0..=255).filter(|said| (asked, *said) != (question, answer)) {
+                    // A guest that answers of its own accord has let its question in.
+                    if (asked, said) != (answer, question) {
+                        assert!(!answers((asked, [1, 2]), (said, [1, 2])), "{asked} {said}");
+                    }
+                }
+            }
+        }
     }
 }

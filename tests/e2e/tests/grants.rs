@@ -142,6 +142,21 @@ fn everything_one_way_is_answered_and_nothing_is_begun_from_the_other_side() {
 }
 
 #[test]
+fn a_pair_that_becomes_one_way_is_answered_at_once() {
+    let rig = Rig::start_default("grants-narrowed").unwrap();
+    let (web1, db1): (Guest, Guest) = (("web1", WEB1.into()), ("db1", DB1.into()));
+    rig.await_answer("web1", DB1).unwrap();
+    rig.await_answer("db1", WEB1).unwrap();
+    rig.lab
+        .json(&["pair", "allow", "web1", "db1", "--one-way"])
+        .unwrap();
+    rig.lab.await_settled().unwrap();
+    let mut talk = Talk::begin(&rig, web1, db1, 5000).unwrap();
+    assert!(talk.answers(OPEN).unwrap(), "the way there noted nothing");
+    assert!(is_shut(&rig, db1, web1, 5000).unwrap());
+}
+
+#[test]
 fn a_conversation_survives_renewals_and_its_agents_death() {
     let wishes = Wishes {
         token_life_secs: Some(4),

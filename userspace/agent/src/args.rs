@@ -41,8 +41,13 @@ pub struct RunArguments {
     /// Name of this host's record in the registry.
     #[arg(long, value_name = "NAME", env = "PAIRGATE_AGENT_HOST")]
     pub host: Option<String>,
-    /// Where the registry is.
-    #[arg(long, value_name = "HOST:PORT", env = "PAIRGATE_AGENT_REGISTRY")]
+    /// Where the registry is; port 7443 unless given.
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        env = "PAIRGATE_AGENT_REGISTRY",
+        value_parser = crate::config::address::registry
+    )]
     pub registry: Option<String>,
     /// Interface that carries this host's underlay address.
     #[arg(long, value_name = "INTERFACE", env = "PAIRGATE_AGENT_UPLINK")]

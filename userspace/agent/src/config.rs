@@ -41,6 +41,7 @@ pub struct Settings {
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     pub host: Option<String>,
+    #[serde(deserialize_with = "address::in_file")]
     pub registry: Option<String>,
     pub uplink: Option<String>,
     pub state_dir: Option<PathBuf>,
@@ -178,5 +179,6 @@ fn zero(
     }
 }
 
+pub(crate) mod address;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -76,13 +76,29 @@ pub async fn run(
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error("{}", answer::text(.0))]
-    Status(#[from] Status),
+    Status(Status),
+    #[error(
+        "the registry refuses this host's certificate: {}; if this host's record was reset or removed, \
+         docs/operations.md says how it enrols again",
+        answer::text(.0)
+    )]
+    Refused(Status),
     #[error("the registry did not take up the stream within {} seconds", OPEN_LIMIT.as_secs())]
     Slow,
     #[error("the registry closed the stream")]
     Closed,
     #[error("the agent is stopping")]
     Stopping,
+}
+
+impl From<Status> for Lost {
+    fn from(status: Status) -> Self {
+        if status.code() == tonic::Code::PermissionDenied {
+            Self::Refused(status)
+        } else {
+            Self::Status(status)
+        }
+    }
 }
 
 /// A stream that the registry has taken up.
@@ -157,5 +173,19 @@ async fn hand_over(state: grpc::GoalState, keeper: &KeeperHandle) -> Result<(), 
             tracing::error!(%error, "goal state refused");
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_that_refuses_the_certificate_is_told_from_one_that_is_gone() {
+        let refused = Lost::from(Status::permission_denied("no such host")).to_string();
+        assert!(refused.contains("refuses this host's certificate"), "{refused}");
+        assert!(refused.contains("no such host"), "{refused}");
+        let gone = Lost::from(Status::unavailable("connection refused")).to_string();
+        assert!(!gone.contains("certificate"), "{gone}");
     }
 }

@@ -112,7 +112,7 @@ pub(crate) fn of_host(status: &AgentStatus) -> Vec<Ailment> {
                 "the registry is not reached: nothing new opens, and what is open lasts for another {}",
                 span(status.survives_ms)
             ),
-            "check that pairgate-registry runs, then run pairgate doctor here with --registry",
+            "check that pairgate-registry runs, and the agent's log: it says if the registry refuses this host (reset or removed); then run pairgate doctor here with --registry",
         ));
     }
     if status.applied_revision.is_none() {
@@ -260,8 +260,10 @@ mod tests {
             json!({"registry_connected": false, "applied_revision": null, "lease_left_ms": 0,
             "vms": [guest("guarded"), guest("waiting"), guest("failed: no room")]}),
         );
-        let overdue = host(json!({"certificate_expires_unix_ms": 1_000, "certificate_overdue": true,
-            "certificate_why": "the registry is away"}));
+        let overdue = host(
+            json!({"certificate_expires_unix_ms": 1_000, "certificate_overdue": true,
+            "certificate_why": "the registry is away"}),
+        );
         assert_eq!(overdue.len(), 1, "{overdue:?}");
         assert!(
             overdue[0].what.contains("1970-01-01T00:00:01.000Z") && overdue[0].what.contains("is away"),

@@ -7,8 +7,8 @@ use crate::honest::{
     ENTRY_IN, ENTRY_OUT, GUEST_MAC, GUEST6, NOW, PEER, PEER6, TAP, arp, from_guest, from_guest6, from_peer,
     judge_tap, judge_uplink, solicitation, with,
 };
-use pairgate_abi::{CARRIES_GRANTS, CARRIES_REPLIES, DROP_REASONS, DropReason, InEntry, OutEntry};
-use pairgate_packet::{Checksum, Metadata, delivered, pair};
+use pairgate_abi::{CARRIES_GRANTS, CARRIES_REPLIES, DROP_REASONS, DropReason, Handle, InEntry, OutEntry};
+use pairgate_packet::{Bytes, Checksum, Metadata, address::Address, delivered, pair, receiver};
 
 /// Who can give a reason.
 enum Giver {
@@ -52,7 +52,7 @@ fn giver(reason: DropReason) -> Giver {
         DropReason::Handle => uplink(&arriving, plain, None, NOW + 1),
         DropReason::Outer => uplink(&with(arriving, 26, &[9; 4]), plain, Some(&ENTRY_IN), NOW + 1),
         DropReason::Inner => uplink(&with(arriving, 76, &[9; 4]), plain, Some(&ENTRY_IN), NOW + 1),
-        DropReason::NotDelivered => Decision(delivered::check(1, 2).map(drop)),
+        DropReason::NotDelivered => Decision(delivered::check(&Bytes(&for_guest()), &TAP, 1, 2).map(drop)),
         DropReason::NoState | DropReason::NextHop | DropReason::Room | DropReason::Denied | DropReason::HoldFull => {
             Program
         }
@@ -86,7 +86,7 @@ fn honest_frames_pass_so_that_the_table_above_proves_something() {
         );
     }
     assert!(judge_uplink(&from_peer(), metadata, Some(&ENTRY_IN), NOW + 1).is_ok());
-    assert!(delivered::check(2, 2).is_ok());
+    assert!(delivered::check(&Bytes(&for_guest()), &TAP, 2, 2).is_ok());
     assert_eq!((TAP.mac, TAP.addresses[1]), (GUEST_MAC, GUEST6));
 }
 
@@ -161,13 +161,52 @@ fn a_pair_of_replies_lets_nothing_begin() {
     );
 }
 
+fn for_guest() -> Vec<u8> {
+    with(from_peer(), 0, &GUEST_MAC)
+}
+
+#[test]
+fn what_is_for_another_guest_is_not_delivered_whoever_sent_it() {
+    for frame in [
+        with(for_guest(), 5, &[GUEST_MAC[5] ^ 1]),
+        vec![0xff; 60],
+        Vec::new(),
+        GUEST_MAC[..5].to_vec(),
+    ] {
+        assert_eq!(
+            delivered::check(&Bytes(&frame), &TAP, 2, 2),
+            Err(DropReason::NotDelivered),
+            "an entry that has outlived its guest would deliver to whoever has its tap's number now"
+        );
+    }
+}
+
 #[test]
 fn while_nobody_has_chosen_a_mark_nothing_is_delivered() {
     for mark in [0, 1, u32::MAX] {
         assert_eq!(
-            delivered::check(mark, 0),
+            delivered::check(&Bytes(&for_guest()), &TAP, mark, 0),
             Err(DropReason::NoState),
             "an unmarked frame would count as delivered by us"
+        );
+    }
+}
+
+#[test]
+fn a_frame_with_flags_beside_its_group_has_no_handle_of_ours_when_the_device_has_taken_it_apart() {
+    let peer = Address::of(&ENTRY_IN.src_host);
+    let handle = |vni, group| receiver::from_device(vni, group, peer, peer).handle;
+    assert_eq!(Some(handle(7, 8)), Handle::new(7, 8));
+    for (vni, group) in [
+        (7, 8 | 1 << 16),
+        (7, 8 | 1 << 19),
+        (7, 8 | 1 << 22),
+        (7 | 1 << 24, 8),
+    ] {
+        assert_eq!(
+            handle(vni, group),
+            Handle::from_wire([0; 3], [0; 2]),
+            "{vni:#x} {group:#x}"
         );
     }
 }

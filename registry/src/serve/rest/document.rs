@@ -1,7 +1,7 @@
 //! What is the same for all routes, written into the API's description once all routes are in it: refusals with
 //! examples, conditions, keys, and an example of every request.
 
-use super::{frame, once};
+use super::{once, terms};
 use http::Method;
 use pairgate_api::rest;
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn statuses(method: &Method, path: &str, has_body: bool) -> Vec<u16> {
     if changes {
         statuses.push(409);
     }
-    if frame::is_conditional(method, path) {
+    if terms::is_conditional(method, path) {
         statuses.push(412);
     }
     if has_body {
@@ -215,7 +215,7 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
         }
     }
     let mut headers = Vec::new();
-    if frame::is_conditional(method, path) {
+    if terms::is_conditional(method, path) {
         headers.push(IF_MATCH);
     }
     if *method == Method::POST {
@@ -445,7 +445,7 @@ mod tests {
             );
             assert_eq!(
                 parameters.contains(IF_MATCH),
-                frame::is_conditional(&by_name, &path),
+                terms::is_conditional(&by_name, &path),
                 "{method} {path}"
             );
             conditional += usize::from(parameters.contains(IF_MATCH));
@@ -463,7 +463,7 @@ mod tests {
         }
         assert_eq!(
             conditional,
-            frame::CONDITIONAL.len(),
+            terms::CONDITIONAL.len(),
             "every conditional route is there"
         );
     }

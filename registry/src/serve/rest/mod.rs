@@ -3,10 +3,10 @@
 mod certificates;
 mod document;
 mod ending;
-mod frame;
 mod once;
 mod openapi;
 mod problem;
+mod terms;
 
 use crate::{audit::Actor, inventory::Name, registry::Registry};
 use axum::{
@@ -18,13 +18,13 @@ use axum::{
     middleware::{from_fn, from_fn_with_state, map_response},
     routing::any,
 };
-use frame::{IfMatch, Listed, Shown, listed, page, shown};
 use http::{StatusCode, Uri};
 use openapi::Refused;
 use pairgate_api::{audit, rest};
 use pairgate_identity::Caller;
 use problem::Problem;
 use std::sync::Arc;
+use terms::{IfMatch, Listed, Shown, listed, page, shown};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest request has a handful of short fields.
@@ -44,7 +44,7 @@ pub(super) fn router(registry: Arc<Registry>) -> Router {
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
         .layer(from_fn_with_state(registry.clone(), once::once))
-        .layer(from_fn(frame::no_idle_conditions))
+        .layer(from_fn(terms::no_idle_conditions))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(from_fn_with_state(
             registry.clone(),

@@ -6,13 +6,19 @@ use crate::{
     run::{Baggage, Case, DROP, Expect},
     world::{EXPIRED_PEER, GUEST, GUEST6, SLOT, World, out_key},
 };
-use pairgate_abi::{Budget, EVENT_EXPIRED, EVENT_MISS, Event, limits};
+use pairgate_abi::{Budget, DropReason, EVENT_EXPIRED, EVENT_MISS, Event, limits};
 use pairgate_agent::{
     clock::BootTime,
-    datapath::{Pod, Program, maps::Maps},
+    datapath::{
+        Pod, Program,
+        maps::{Counters, Maps, Released},
+    },
+    hold::{HeldFrame, Hold},
     keeper::Tables,
+    totals::Totals,
 };
 use pairgate_packet::address::wide;
+use std::sync::Arc;
 use zerocopy::FromBytes;
 
 const NOBODY: [u8; 4] = [10, 77, 0, 99];
@@ -231,4 +237,32 @@ fn while_a_refusal_stands_nobody_is_asked_again() {
         Baggage::default(),
     );
     assert!(world.next_held().is_some());
+}
+
+#[test]
+fn every_packet_gives_its_place_back_whatever_becomes_of_it() {
+    let mut world = World::new();
+    let totals = Arc::new(Totals::new(Counters::open(&world.loaded).unwrap()));
+    let hold = Hold::new(Released::open(&world.loaded).unwrap(), totals);
+    let interface = world.guest.index();
+    let mut take = || {
+        let frame = udp_to(NOBODY, b"first");
+        world.run(Program::FromTap, interface, &frame, Baggage::default());
+        let taken = HeldFrame::read(&world.next_held().unwrap()).unwrap();
+        (taken, world.loaded.released().unwrap().get(&SLOT, 0).unwrap())
+    };
+    let (sent, given_back) = take();
+    assert_eq!(given_back, 0);
+    hold.end(sent, Ok(()));
+    let (denied, given_back) = take();
+    assert_eq!(given_back, 1, "a packet that was sent");
+    hold.keep(denied.clone());
+    hold.drop_all(&denied.key, DropReason::Denied);
+    let (old, given_back) = take();
+    assert_eq!(given_back, 2, "a packet that was refused");
+    hold.keep(old);
+    hold.give_up(BootTime::from_nanos(u64::MAX));
+    let (_, given_back) = take();
+    assert_eq!(given_back, 3, "a packet that waited too long");
+    assert!(hold.is_empty());
 }

@@ -18,6 +18,8 @@ const STRANGER_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x66];
 const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11];
 const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+const ALL_ROUTERS: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+const ALL_ROUTERS_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 2];
 const SOURCE: usize = ETHERNET + 8;
 const DESTINATION: usize = ETHERNET + 24;
 /// Where the transport header stands.
@@ -117,7 +119,8 @@ fn discovery_lines() -> Vec<Line> {
         nd("an advertisement, even a true one", discovery(GATEWAY, (GUEST6, PEER6), 136, &body(GUEST6))),
         nd("an advertisement to everybody", discovery(ALL_NODES_MAC, (GUEST6, ALL_NODES), 136, &body(GUEST6))),
         nd("a router's advertisement", discovery(ALL_NODES_MAC, (LINK_LOCAL, ALL_NODES), 134, &[0; 20])),
-        nd("a question for routers", discovery(ALL_NODES_MAC, (LINK_LOCAL, ALL_NODES), 133, &[0; 20])),
+        nd("a question for routers", discovery(ALL_ROUTERS_MAC, (LINK_LOCAL, ALL_ROUTERS), 133, &[0; 4])),
+        nd("a question for routers with its MAC in it", discovery(ALL_ROUTERS_MAC, (LINK_LOCAL, ALL_ROUTERS), 133, &[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 1])),
         nd("a redirect to its peer", discovery(GATEWAY, (GUEST6, PEER6), 137, &[0; 36])),
         dies("a question from elsewhere", with(ask(), ETHERNET + 7, &[254]), "bad_header"),
         dies("a question longer than its frame", with(ask(), ETHERNET + 4, &[0, 33]), "bad_header"),

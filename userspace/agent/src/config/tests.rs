@@ -95,6 +95,7 @@ fn every_fault_of_a_file_is_named_with_its_line() {
             "\"*\": at least two",
         ),
         ("host = h1\n", 1, "host"),
+        ("host = 'h1'\nregistry = 'https://r'\n", 2, "HOST[:PORT]"),
         ("host = 'h1'\nhost = 'h2'\n", 2, "duplicate"),
     ] {
         fs::write(&path, text).unwrap();

@@ -19,6 +19,9 @@ type Table = HashMap<MapData, Pod<FlowKey>, u64>;
 /// All tables, as the programs find them.
 pub(super) type Outer = HashOfMaps<MapData, u32, Table>;
 
+/// Keys that are read of one table: twice as many as it can have.
+const PATIENCE: usize = 2 * FLOWS_PER_TAP as usize;
+
 /// See the module.
 pub(super) struct Flows {
     outer: Outer,
@@ -55,14 +58,17 @@ impl Flows {
             }
             Ok(()) | Err(_) => {}
         }
-        let pinned = data
+        self.tables.remove(&slot);
+        let made = table(data).map_err(failed("make a table for", map::FLOWS))?;
+        let written = self.outer.insert(slot, &made, 0);
+        written.map_err(failed("write", map::FLOWS))?;
+        // Only now: a pinned table is always the one that the programs have.
+        let pinned = made
             .pin(&pin)
             .map_err(|error| MapError::PinError { name: None, error });
-        pinned.map_err(failed("pin a table of", map::FLOWS))?;
-        let table = table(data).map_err(failed("make a table for", map::FLOWS))?;
-        let written = self.outer.insert(slot, &table, 0);
-        written.map_err(failed("write", map::FLOWS))?;
-        self.tables.insert(slot, table);
+        let pinned = pinned.and_then(|()| MapData::from_pin(&pin)).and_then(table);
+        let pinned = pinned.map_err(failed("pin a table of", map::FLOWS))?;
+        self.tables.insert(slot, pinned);
         Ok(())
     }
 
@@ -82,12 +88,17 @@ impl Flows {
         Ok(())
     }
 
-    pub(super) fn of(&self, slot: u32) -> Result<Vec<FlowKey>, TableError> {
+    /// None if reading does not come to its end: the kernel begins again at the first key whenever the one that was read
+    /// last has given way to a new one, and a guest can see to it that this goes on and on.
+    pub(super) fn of(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError> {
         let Some(table) = self.tables.get(&slot) else {
-            return Ok(Vec::new());
+            return Ok(Some(Vec::new()));
         };
-        let keys = table.keys().map(|key| key.map(|key| key.0));
-        keys.collect::<Result<_, _>>().map_err(failed("read", map::FLOWS))
+        let keys = table.keys().map(|key| key.map(|key| key.0)).take(PATIENCE);
+        let keys: Vec<_> = keys
+            .collect::<Result<_, _>>()
+            .map_err(failed("read", map::FLOWS))?;
+        Ok((keys.len() < PATIENCE).then_some(keys))
     }
 
     pub(super) fn forget(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError> {

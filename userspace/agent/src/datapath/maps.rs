@@ -328,7 +328,7 @@ impl Tables for Maps {
         self.flows.remove(slot)
     }
 
-    fn flows(&self, slot: u32) -> Result<Vec<FlowKey>, TableError> {
+    fn flows(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError> {
         self.flows.of(slot)
     }
 

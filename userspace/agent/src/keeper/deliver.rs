@@ -13,6 +13,8 @@ impl Keeper {
     pub(super) fn carry(&mut self, pair: &CarriedPair, way: Way) -> Result<(), OpenError> {
         let now = BootTime::now();
         let (key, entry) = self.ledger.foresee(pair, way, now)?;
+        // Before: what the held packets open is to stay.
+        self.ledger.supersede(key, entry.pair_id, now)?;
         self.deliver(key, &entry);
         self.ledger.carry(pair, way, now)?;
         self.deliver_open(key);
@@ -32,6 +34,7 @@ impl Keeper {
     fn join_one(&mut self, pair: &LocalPair, opposite: Opposite) -> Result<(), OpenError> {
         let now = BootTime::now();
         let (key, entry) = self.ledger.foresee_local(pair, opposite, now)?;
+        self.ledger.supersede(key, entry.pair_id, now)?;
         self.deliver(key, &entry);
         self.ledger.join(pair, opposite, now)?;
         self.deliver_open(key);

@@ -94,7 +94,12 @@ impl<T: Tables> Ledger<T> {
         }
         let slots: HashSet<u32> = self.conversations.ended.iter().map(|(slot, ..)| *slot).collect();
         for slot in slots {
-            for flow in self.tables.flows(slot)? {
+            let Some(flows) = self.tables.flows(slot)? else {
+                // A guest that floods its own table loses it, and nobody waits for it.
+                self.tables.new_flows(slot)?;
+                continue;
+            };
+            for flow in flows {
                 if self.conversations.ended.contains(&(slot, flow.own, flow.peer)) {
                     self.tables.remove_flow(slot, flow)?;
                 }
@@ -117,7 +122,10 @@ impl<T: Tables> Ledger<T> {
             let Some(slot) = self.seats.entry(tap).map(|row| row.slot) else {
                 continue;
             };
-            let flows = self.tables.flows(slot)?;
+            let Some(flows) = self.tables.flows(slot)? else {
+                self.tables.new_flows(slot)?;
+                continue;
+            };
             let uncovered = |flow: &FlowKey| !covered.contains(&(slot, flow.own, flow.peer));
             strays.extend(flows.into_iter().filter(uncovered).map(|flow| (slot, flow)));
         }

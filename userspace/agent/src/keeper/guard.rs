@@ -6,10 +6,10 @@ use crate::{
     clock::BootTime,
     datapath::AttachError,
     goal::{Goal, Guest},
-    net::{Link, NetError},
+    net::NetError,
     taps::{self, TapError},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use tokio::task::block_in_place;
 
 /// Something that should be gone may still be there.
@@ -47,15 +47,25 @@ impl Keeper {
             let guest = goal.guests.get(&tap.vm);
             guest.is_some_and(|guest| guest.tap.as_str() == tap.name)
         });
-        let is_wanted = |link: &&Link| goal.guests.values().any(|guest| guest.tap.as_str() == link.name);
-        let lent = taps::adopted(&links, &self.adoption).filter(is_wanted);
-        let present: HashSet<u32> = wanted
+        let by_name: HashMap<&str, &Guest> = goal
+            .guests
+            .values()
+            .map(|guest| (guest.tap.as_str(), guest))
+            .collect();
+        let whose = |index: u32, name: &str| Some((index, *by_name.get(name)?));
+        let present: HashMap<u32, &Guest> = wanted
             .iter()
-            .map(|tap| tap.index)
-            .chain(lent.map(|link| link.index))
+            .filter_map(|tap| whose(tap.index, &tap.name))
+            .chain(taps::adopted(&links, &self.adoption).filter_map(|link| whose(link.index, &link.name)))
             .collect();
         let rows = self.ledger.seats().taps();
-        for tap in rows.iter().filter(|tap| !present.contains(tap)) {
+        // A number can come back with another guest's tap: nothing of the first one's may lead there.
+        let is_over = |tap: &&u32| {
+            let guest = present.get(*tap);
+            guest.is_none_or(|guest| self.ledger.seats().is_anothers(**tap, guest))
+        };
+        let over: Vec<u32> = rows.iter().filter(is_over).copied().collect();
+        for tap in &over {
             let entry = self.ledger.seats().entry(*tap);
             block_in_place(|| self.ledger.vacate(*tap, BootTime::now()))?;
             self.lost.remove(tap);
@@ -65,7 +75,7 @@ impl Keeper {
         }
         block_in_place(|| self.ledger.remove_strays(BootTime::now()))?;
         let first = self.guests.is_empty();
-        let gone = rows.len() != present.len() || !unwanted.is_empty();
+        let gone = !over.is_empty() || rows.len() != present.len() || !unwanted.is_empty();
         for tap in unwanted {
             tracing::info!(tap = %tap.name, vm = %tap.vm, "the VM is not placed here any more: its tap is removed");
             taps::remove(&self.net, tap.index).await?;
@@ -83,10 +93,10 @@ impl Keeper {
         Ok(())
     }
 
-    async fn state_of(&mut self, guest: &Guest, present: &HashSet<u32>) -> GuestState {
+    async fn state_of(&mut self, guest: &Guest, present: &HashMap<u32, &Guest>) -> GuestState {
         let before = self.guests.get(&guest.id);
         if let Some(state @ GuestState::Guarded { tap }) = before
-            && present.contains(tap)
+            && present.get(tap).is_some_and(|of| of.id == guest.id)
         {
             let state = state.clone();
             let tap = *tap;

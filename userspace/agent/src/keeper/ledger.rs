@@ -5,8 +5,8 @@
 //! - a pair is written only while the goal state, its tombstones and the lease allow it;
 //! - a revision counts as applied only after every entry that it ends is out of the kernel and no program run
 //!   that saw one is left; a failed removal leaves the revision unapplied;
-//! - the conversations of a pair that has ended are forgotten before its receipt: what was allowed under an old
-//!   grant brings no reply under a new one;
+//! - the conversations of a pair that has ended are forgotten before its receipt, and before another pair takes its
+//!   place: what was allowed under an old grant brings no reply under a new one;
 //! - the lease is written only once the revision that it was granted at is applied, and is never lowered
 //!   except to nothing.
 
@@ -210,7 +210,7 @@ impl<T: Tables> Ledger<T> {
             })
             .map(|(handle, incoming)| (handle, incoming.entry))
             .collect();
-        let ended_out: Vec<_> = self
+        let mut ended_out: Vec<_> = self
             .book
             .outgoing()
             .filter(|(key, outgoing)| {
@@ -218,14 +218,49 @@ impl<T: Tables> Ledger<T> {
             })
             .map(|(key, outgoing)| (key, outgoing.entry))
             .collect();
+        ended_out.extend(self.opposites(&ended, &ended_out));
         self.conversations.end_dormant(goal);
         self.remove(&ended, &ended_out, now)
+    }
+
+    /// The ways back of pairs that have ended, where they have not. What such an entry says of noting conversations, or
+    /// all of it if it came with an offer, rests on the pair that is over: the next packet asks anew.
+    fn opposites(
+        &self,
+        incoming: &[(Handle, InEntry)],
+        outgoing: &[(OutKey, OutEntry)],
+    ) -> Vec<(OutKey, OutEntry)> {
+        let from_others = incoming.iter().map(|(_, entry)| {
+            let key = OutKey {
+                tap: entry.tap,
+                source: entry.dst_addr,
+                destination: entry.src_addr,
+            };
+            (key, (entry.dst_generation, entry.src_generation))
+        });
+        let local = outgoing.iter().filter(|(_, entry)| entry.local_tap != 0);
+        let from_next_door = local.map(|(key, entry)| {
+            let key = OutKey {
+                tap: entry.local_tap,
+                source: key.destination,
+                destination: key.source,
+            };
+            (key, (entry.dst_generation, entry.src_generation))
+        });
+        let back: HashMap<_, _> = from_others.chain(from_next_door).collect();
+        let listed: HashSet<OutKey> = outgoing.iter().map(|(key, _)| *key).collect();
+        let found = back.into_iter().filter_map(|(key, generations)| {
+            let entry = self.book.out(&key)?.entry;
+            let is_back = (entry.src_generation, entry.dst_generation) == generations;
+            (is_back && !listed.contains(&key)).then_some((key, entry))
+        });
+        found.collect()
     }
 
     /// Removes the entries of pairs that have ended, waits until no program acts on them, and forgets what was said
     /// under them. What is removed is remembered for the next receipt, and waited for, even if a later removal
     /// fails and the rest has to be tried again.
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         incoming: &[(Handle, InEntry)],
         outgoing: &[(OutKey, OutEntry)],

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     admit::{self, LocalPair, Refusal, VerifiedPair},
-    carries::Opposite,
+    carries::{Opposite, is_all},
     clock::BootTime,
     goal::Guest,
     present::CarriedPair,
@@ -91,6 +91,7 @@ impl<T: Tables> Ledger<T> {
             return Err(Refusal::Full.into());
         }
         let handle = self.free_handle(now).ok_or(Refusal::Full)?;
+        self.begin_notes(claims, seat.tap)?;
         let entry = self.tables.open_in(handle, pair, seat)?;
         let origin = Origin {
             host: pair.source_host(),
@@ -126,6 +127,7 @@ impl<T: Tables> Ledger<T> {
         let Some(life) = self.succession(claims, seat.tap, pair.deadline(), now)? else {
             return Ok(());
         };
+        self.supersede(entries::out_key(claims, seat.tap), claims.pair_id, now)?;
         let written = self.tables.open_out(pair, seat, way.hop, terms)?;
         self.note_opened(written, claims, pair.destination_host(), pair.minted(), life);
         Ok(())
@@ -152,6 +154,8 @@ impl<T: Tables> Ledger<T> {
         let Some(life) = self.succession(claims, from.tap, pair.deadline(), now)? else {
             return Ok(());
         };
+        self.supersede(entries::out_key(claims, from.tap), claims.pair_id, now)?;
+        self.begin_notes(claims, to.tap)?;
         let written = self.tables.open_local(pair, from, to, terms)?;
         self.note_opened(written, claims, pair.host(), None, life);
         Ok(())
@@ -169,6 +173,34 @@ impl<T: Tables> Ledger<T> {
             entries::out_key(pair.claims(), from.tap),
             entries::local(pair, to, terms),
         ))
+    }
+
+    /// Ends what stands in the place of this pair and is another one. A pair id is never used twice: another one between
+    /// the same addresses is another grant, even while the goal state that says so is still on its way. When that
+    /// arrives the old entry is no longer there to be ended, so what was said under it is forgotten here.
+    pub(super) fn supersede(&mut self, key: OutKey, pair: u64, now: BootTime) -> Result<(), TableError> {
+        let old = self.book.out(&key).map(|old| old.entry);
+        match old.filter(|old| old.pair_id != pair) {
+            Some(old) => self.remove(&[], &[(key, old)], now),
+            None => Ok(()),
+        }
+    }
+
+    /// Before a guest is answered on a pair that does not carry everything: its own way there, if it carries everything
+    /// and was written when the answers did too, notes nothing. It is taken out, and the guest's next packet opens one
+    /// that does.
+    fn begin_notes(&mut self, answers: &Claims, tap: u32) -> Result<(), TableError> {
+        let key = OutKey {
+            tap,
+            source: address_bytes(answers.destination_address),
+            destination: address_bytes(answers.source_address),
+        };
+        let there = self.book.out(&key).map(|there| there.entry.carries.kind);
+        if is_all(answers) || there != Some(CARRIES_ALL) {
+            return Ok(());
+        }
+        self.take_out(key)?;
+        self.settle()
     }
 
     fn may_carry(&self, pair: &CarriedPair, way: Way, now: BootTime) -> Result<(Seat, Terms), Refusal> {

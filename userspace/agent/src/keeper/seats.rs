@@ -1,5 +1,6 @@
 //! Which tap stands for which guest, and which counter slot it has.
 
+use crate::goal::Guest;
 use pairgate_abi::{TapEntry, limits::SLOTS};
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -54,6 +55,13 @@ impl Seats {
 
     pub fn entry(&self, tap: u32) -> Option<TapEntry> {
         self.rows.get(&tap).map(|row| row.entry)
+    }
+
+    /// Whether the tap's row is that of another guest than this one. What an agent before this one has left is told by its
+    /// MAC address.
+    pub fn is_anothers(&self, tap: u32, guest: &Guest) -> bool {
+        let row = self.rows.get(&tap);
+        row.is_some_and(|row| row.vm.map_or(row.entry.mac != guest.mac, |vm| vm != guest.id))
     }
 
     pub fn note(&mut self, tap: u32, entry: TapEntry, vm: Uuid) {

@@ -62,8 +62,9 @@ pub trait Tables {
     /// Makes sure that a slot has a table of conversations; one that is there stays as it is.
     fn keep_flows(&mut self, slot: u32) -> Result<(), TableError>;
     fn drop_flows(&mut self, slot: u32) -> Result<(), TableError>;
-    /// Every conversation that a slot's guest has opened and that is remembered.
-    fn flows(&self, slot: u32) -> Result<Vec<FlowKey>, TableError>;
+    /// Every conversation that a slot's guest has opened and that is remembered; none if its programs write so fast
+    /// that the table cannot be read to its end.
+    fn flows(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError>;
     fn remove_flow(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError>;
     /// When a packet of this conversation last passed.
     fn flow_used(&self, slot: u32, flow: FlowKey) -> Result<Option<u64>, TableError>;

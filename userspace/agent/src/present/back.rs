@@ -4,9 +4,10 @@
 //! What we know instead: the offering host has proven by its certificate to be the one where the way back ends,
 //! and the token of the way there, which our own key has verified, is the registry's word on which VM, address,
 //! generation and host that is. So the way back is taken only as the exact mirror of the way there, for no
-//! longer, joined with a handle of the same message. A stolen host can thereby open a way to its own VMs that
-//! the registry did not allow, as it can by forging under their keys anyway, and to nothing else: it cannot
-//! draw to itself what a guest of ours sends to anybody else's address.
+//! longer and for no more, joined with a handle of the same message. A stolen host can thereby open a way to its own
+//! VMs that the registry did not allow, as it can by forging under their keys anyway, and to nothing else: it cannot
+//! draw to itself what a guest of ours sends to anybody else's address. Answers come in by the way there and by what it
+//! carries; of a pair that the registry allowed one way only it can make one on which our guest, too, may begin.
 
 use super::{CarriedPair, SMALLEST_MTU};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 use pairgate_abi::Handle;
 use pairgate_api::grpc;
-use pairgate_token::{Claims, Refusal, Untimely, UnverifiedToken};
+use pairgate_token::{Claims, Grant, Refusal, Untimely, UnverifiedToken};
 
 /// Why a way back is not taken. The way there is none the worse for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +27,8 @@ pub enum BackError {
     NotTheMirror,
     #[error("the token of the way back ends later than that of the way there")]
     Longer,
+    #[error("the way back carries what the way there does not")]
+    Grant,
     #[error("the token of the way back is not good now: {0}")]
     Time(#[from] Untimely),
     #[error("the registry's time is not known yet")]
@@ -51,6 +54,9 @@ impl CarriedPair {
         if claims.expires_unix_secs > there.claims().expires_unix_secs {
             return Err(BackError::Longer);
         }
+        if !may_carry(there.claims(), &claims) {
+            return Err(BackError::Grant);
+        }
         claims.judge(clock.unix_secs(now).ok_or(BackError::NoTime)?)?;
         if back.mtu < SMALLEST_MTU {
             return Err(BackError::Mtu(back.mtu));
@@ -65,6 +71,19 @@ impl CarriedPair {
             minted: None,
         })
     }
+}
+
+/// Whether this may be what the way back carries: no more than the way there. What our guest sends on it
+/// is noted as opened, and lets answers in: a wider word than the one that our key has verified would be a way in that
+/// the registry did not allow. For the way back of replies, which says nothing about it, our own agent asks.
+fn may_carry(there: &Claims, back: &Claims) -> bool {
+    let granted = |asked: &Grant| {
+        let mut entries = there.grants.entries().iter();
+        entries
+            .any(|one| one.protocol == asked.protocol && one.first <= asked.first && asked.last <= one.last)
+    };
+    let in_grants = || !back.grants.is_all() && back.grants.entries().iter().all(granted);
+    back.replies_only || (!there.replies_only && (there.grants.is_all() || in_grants()))
 }
 
 /// Whether `back` leads from the destination of `there` to its source, in everything that both name. Only the
@@ -93,7 +112,7 @@ pub fn is_mirror(there: &Claims, back: &Claims) -> bool {
 mod tests {
     use super::*;
     use crate::admit::tests::{NOW, clock, good};
-    use pairgate_token::{Grant, Grants, SecretKey};
+    use pairgate_token::{Grants, SecretKey};
     use uuid::Uuid;
 
     fn mirror(there: &Claims) -> Claims {
@@ -171,6 +190,51 @@ mod tests {
             let refused = take(&claims, 7, 1450).map(|_| ());
             assert_eq!(refused, Err(BackError::NotTheMirror), "{what}");
         }
+    }
+
+    #[test]
+    fn a_way_back_carries_no_more_than_the_way_there() {
+        let grants = |port: u16| {
+            let one = Grant {
+                protocol: 6,
+                first: port,
+                last: port,
+            };
+            Grants::new(vec![one]).unwrap()
+        };
+        let all = || Grants::new(Vec::new()).unwrap();
+        let taken = |there: (Grants, bool), back: (Grants, bool)| {
+            let mut claims = good().claims;
+            (claims.grants, claims.replies_only) = there;
+            let mut answer = mirror(&claims);
+            (answer.grants, answer.replies_only) = back;
+            may_carry(&claims, &answer)
+        };
+        assert!(taken((all(), false), (all(), false)));
+        assert!(taken((grants(443), false), (grants(443), false)), "two ways");
+        assert!(taken((grants(443), false), (all(), true)), "one way");
+        assert!(
+            !taken((grants(443), false), (all(), false)),
+            "everything our guest begins would be answered"
+        );
+        assert!(!taken((grants(443), false), (grants(22), false)));
+        assert!(
+            !taken((all(), true), (all(), false)),
+            "replies say nothing of what they answer"
+        );
+        let mut case = good();
+        case.claims.replies_only = true;
+        let mut wider = mirror(&case.claims);
+        wider.replies_only = false;
+        let token = wider.mint(&SecretKey::from_bytes([5; 32])).unwrap().into_bytes();
+        let back = grpc::Back {
+            token,
+            vni: 7,
+            group: 1,
+            mtu: 1450,
+        };
+        let taken = CarriedPair::from_offer(&case.decide().unwrap(), &back, &clock(), NOW);
+        assert_eq!(taken.map(|_| ()), Err(BackError::Grant));
     }
 
     #[test]

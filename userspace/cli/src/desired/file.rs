@@ -297,6 +297,12 @@ impl Lines {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_packaged_example_is_a_file_that_can_be_applied() {
+        let example = include_str!("../../../packaging/examples/site.toml");
+        assert!(parse(example).is_ok(), "{:?}", parse(example).err());
+    }
+
     fn parse(text: &str) -> Result<Wanted, Vec<Fault>> {
         Wanted::parse(text, &"default".parse().unwrap())
     }

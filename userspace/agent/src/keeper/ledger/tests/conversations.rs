@@ -92,6 +92,34 @@ fn what_cannot_be_forgotten_gives_no_receipt_until_it_is() {
 }
 
 #[test]
+fn a_new_grant_that_overtakes_its_goal_state_brings_no_reply_to_the_old_one() {
+    let (kernel, mut case, mut ledger) = talking();
+    let regranted = carried(|claims| {
+        claims.grants = https();
+        claims.pair_id += 100;
+    });
+    kernel.0.borrow_mut().log.clear();
+    ledger.carry(&regranted, WAY, NOW).unwrap();
+    let log = kernel.0.borrow().log.clone();
+    assert_eq!(log, ["remove_out", "quiesce", "remove_flow", "open_out"]);
+    case.tombstones.pairs.insert(case.claims.pair_id);
+    apply(&mut ledger, &case, 2);
+    assert!(flows(&kernel, &ledger).is_empty());
+    assert_eq!(kernel.0.borrow().outgoing.len(), 1, "the new pair stays");
+}
+
+#[test]
+fn a_guest_that_floods_its_table_holds_no_receipt_up() {
+    let (kernel, mut case, mut ledger) = talking();
+    case.tombstones.pairs.insert(case.claims.pair_id);
+    kernel.0.borrow_mut().flooded = true;
+    kernel.0.borrow_mut().log.clear();
+    ledger.take_up(Arc::new(case.goal(2)), NOW).unwrap();
+    assert_eq!(kernel.0.borrow().log, ["remove_out", "quiesce", "new_flows"]);
+    assert!(flows(&kernel, &ledger).is_empty());
+}
+
+#[test]
 fn a_renewal_forgets_nothing() {
     let (kernel, _, mut ledger) = talking();
     let newer = carried(|claims| {
@@ -225,4 +253,120 @@ fn a_two_way_pair_that_carries_everything_notes_nothing() {
             .answers(TAP, address_bytes(own), address_bytes(peer)),
         crate::carries::Opposite::Other
     );
+}
+
+/// Web1's host, with both directions of a pair open.
+fn both_ways(change: impl Fn(&mut Claims)) -> (Fake, Case, Ledger<Fake>) {
+    let (kernel, mut case) = (Fake::default(), good());
+    let there = case.claims.clone();
+    // The other end offers: web1 is the guest here.
+    let claims = &mut case.claims;
+    (claims.source_address, claims.destination_address) = (there.destination_address, there.source_address);
+    (claims.source_vm, claims.destination_vm) = (there.destination_vm, there.source_vm);
+    (claims.source_generation, claims.destination_generation) =
+        (there.destination_generation, there.source_generation);
+    claims.pair_id += 50;
+    change(claims);
+    case.guest.id = there.source_vm;
+    case.guest.generation = there.source_generation;
+    case.guest.addresses = vec![own("10.77.0.11", 24)];
+    let mut ledger = running(&kernel, &case, 1);
+    admit(&mut ledger, &case).unwrap();
+    ledger.carry(&carried(|_| {}), WAY, NOW).unwrap();
+    (kernel, case, ledger)
+}
+
+fn kind(kernel: &Fake) -> Option<u8> {
+    let kernel = kernel.0.borrow();
+    kernel.outgoing.values().next().map(|entry| entry.carries.kind)
+}
+
+#[test]
+fn a_pair_that_becomes_one_way_notes_what_its_guest_says_from_then_on() {
+    let (kernel, mut case, mut ledger) = both_ways(|_| {});
+    assert_eq!(kind(&kernel), Some(CARRIES_ALL));
+    // The way there carries what it did before and keeps its id; the way back is another pair now.
+    case.tombstones.pairs.insert(case.claims.pair_id);
+    apply(&mut ledger, &case, 2);
+    assert_eq!(
+        kind(&kernel),
+        None,
+        "answers would die until the way there is renewed"
+    );
+    ledger.carry(&carried(|_| {}), WAY, NOW).unwrap();
+    assert_eq!(kind(&kernel), Some(CARRIES_ALL_NOTED));
+}
+
+#[test]
+fn an_offer_of_replies_alone_ends_a_way_there_that_notes_nothing() {
+    let (kernel, mut case, mut ledger) = both_ways(|_| {});
+    // The way back was idle when it ended, so nothing of it was here.
+    case.claims.pair_id += 1;
+    case.claims.replies_only = true;
+    admit(&mut ledger, &case).unwrap();
+    assert_eq!(kind(&kernel), None);
+    let (kernel, ..) = both_ways(|claims| claims.replies_only = true);
+    assert_eq!(
+        kind(&kernel),
+        Some(CARRIES_ALL_NOTED),
+        "one that notes is left alone"
+    );
+}
+
+#[test]
+fn between_two_guests_of_ours_both_tables_are_forgotten() {
+    let (kernel, mut case) = (Fake::default(), crate::admit::tests::good_local());
+    case.claims.grants = https();
+    let mut ledger = running(&kernel, &case, 1);
+    ledger
+        .join(
+            &case.decide_local().unwrap(),
+            crate::carries::Opposite::Other,
+            NOW,
+        )
+        .unwrap();
+    let (asker, asked) = (WEB, DB);
+    let theirs = ledger.seats().entry(OTHER_TAP).unwrap().slot;
+    let ours = slot(&ledger);
+    let flow = |own, peer| FlowKey {
+        own,
+        peer,
+        own_port: [1, 1],
+        peer_port: [2, 2],
+        protocol: TCP,
+        reserved: [0; 3],
+    };
+    for (slot, flow) in [(theirs, flow(asker, asked)), (ours, flow(asked, asker))] {
+        kernel
+            .0
+            .borrow_mut()
+            .flows
+            .get_mut(&slot)
+            .unwrap()
+            .insert(flow, 1);
+    }
+    case.tombstones.pairs.insert(case.claims.pair_id);
+    ledger.take_up(Arc::new(case.goal(2)), NOW).unwrap();
+    for slot in [ours, theirs] {
+        assert!(kernel.0.borrow().flows[&slot].is_empty());
+    }
+}
+
+#[test]
+fn a_slot_with_a_table_of_before_gives_its_next_guest_an_empty_one() {
+    let (kernel, case) = (Fake::default(), good());
+    let stray = FlowKey {
+        own: DB,
+        peer: WEB,
+        own_port: [1, 1],
+        peer_port: [2, 2],
+        protocol: TCP,
+        reserved: [0; 3],
+    };
+    // An agent has died between the removal of a tap's row and that of its table.
+    for slot in 1..4 {
+        kernel.0.borrow_mut().flows.insert(slot, [(stray, 1)].into());
+    }
+    let ledger = running(&kernel, &case, 1);
+    assert!(flows(&kernel, &ledger).is_empty());
 }

@@ -22,6 +22,8 @@ pub(super) struct Kernel {
     pub(super) lease: BootTime,
     /// By slot.
     pub(super) flows: HashMap<u32, HashMap<FlowKey, u64>>,
+    /// A guest writes into its table without pause.
+    pub(super) flooded: bool,
     pub(super) refused: HashMap<OutKey, BootTime>,
     /// Verbs in the order in which they were carried out.
     pub(super) log: Vec<&'static str>,
@@ -255,10 +257,10 @@ impl Tables for Fake {
         Ok(())
     }
 
-    fn flows(&self, slot: u32) -> Result<Vec<FlowKey>, TableError> {
+    fn flows(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError> {
         let kernel = self.0.borrow();
         let flows = kernel.flows.get(&slot).into_iter().flatten();
-        Ok(flows.map(|(flow, _)| *flow).collect())
+        Ok((!kernel.flooded).then(|| flows.map(|(flow, _)| *flow).collect()))
     }
 
     fn remove_flow(&mut self, slot: u32, flow: FlowKey) -> Result<(), TableError> {

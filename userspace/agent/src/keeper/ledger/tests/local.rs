@@ -234,3 +234,33 @@ fn a_pair_inside_a_host_is_renewed_and_removed_when_unused_like_any_other() {
     ledger.look(asks_at.after(IDLE)).unwrap();
     assert_eq!(there(&kernel), None);
 }
+
+#[test]
+fn a_packet_inside_a_host_is_as_small_as_both_guests_want_it() {
+    for (sender, receiver) in [(1300, 1450), (1450, 1300)] {
+        let (kernel, mut case) = (Fake::default(), good_local());
+        (case.neighbour.as_mut().unwrap().mtu, case.guest.mtu) = (sender, receiver);
+        let mut ledger = running(&kernel, &case, 1);
+        join(&mut ledger, &case).unwrap();
+        assert_eq!(there(&kernel).unwrap().mtu, 1300);
+    }
+}
+
+#[test]
+fn a_taps_number_that_comes_back_as_another_guests_is_told() {
+    let (kernel, case) = (Fake::default(), good_local());
+    let neighbour = case.neighbour.clone().unwrap();
+    let ledger = running(&kernel, &case, 1);
+    assert!(!ledger.seats().is_anothers(TAP, &case.guest));
+    assert!(ledger.seats().is_anothers(TAP, &neighbour));
+    assert!(
+        !ledger.seats().is_anothers(99, &neighbour),
+        "nobody has a row there"
+    );
+    let found = Ledger::read(kernel.clone(), NOW).unwrap();
+    assert!(
+        !found.seats().is_anothers(TAP, &case.guest),
+        "after a restart by the MAC address"
+    );
+    assert!(found.seats().is_anothers(TAP, &neighbour));
+}

@@ -102,10 +102,7 @@ impl Registry {
         body: &impl Serialize,
         wait: Duration,
     ) -> Result<Reply<T>, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(what, error.to_string()))?;
-        self.send(what, Method::POST, path, body.into(), PATIENCE + wait)
-            .await?
-            .read(what)
+        self.tell(what, Method::POST, path, body, wait).await
     }
 
     pub(crate) async fn put_and_wait<T: DeserializeOwned>(
@@ -115,8 +112,19 @@ impl Registry {
         body: &impl Serialize,
         wait: Duration,
     ) -> Result<Reply<T>, Failure> {
+        self.tell(what, Method::PUT, path, body, wait).await
+    }
+
+    async fn tell<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+        wait: Duration,
+    ) -> Result<Reply<T>, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::failed(what, error.to_string()))?;
-        self.send(what, Method::PUT, path, body.into(), PATIENCE + wait)
+        self.send(what, method, path, body.into(), PATIENCE + wait)
             .await?
             .read(what)
     }

@@ -1,5 +1,7 @@
 //! A registry in this process, and the two kinds of client that talk to it over real TLS.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
 pub(crate) mod canary;
 pub(crate) mod daemon;
 

@@ -5,6 +5,7 @@
 //! outlives it) and needs root; without it every test here fails and says so.
 
 #![expect(
+    clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
     reason = "a test that cannot go on says so by panicking"

@@ -1,5 +1,6 @@
 //! Where things are in this checkout. Everything that is made lies below `target`, and nothing made is committed.
 
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 
 /// A checkout, and the folder for what is built from it.
@@ -57,4 +58,12 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())
+}
+
+/// An empty folder of this name, whatever was there.
+pub(crate) fn fresh(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }

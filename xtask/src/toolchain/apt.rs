@@ -1,6 +1,7 @@
 //! Debian's package tools, for what the second recipe needs.
 
 use crate::outcome::{NeedsCaller, own_arguments};
+use crate::place;
 use crate::step::{self, Step};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
@@ -18,14 +19,16 @@ pub(super) fn ensure_known(package: &str) -> Result<()> {
     Ok(())
 }
 
-/// Fetches packages into a folder, without installing them.
-pub(super) fn download(packages: &[String], folder: &Path) -> Result<()> {
+/// Fetches packages into an empty folder, without installing them. `names` is asked again after the lists were fetched
+/// anew: a name that carries a version, taken from an old list, does not go with the rest of the new one.
+pub(super) fn download(names: impl Fn() -> Result<Vec<String>>, folder: &Path) -> Result<()> {
     let download = || {
+        place::fresh(folder)?;
         let mut command = Command::new("apt-get");
         // Root's downloads would else be done as a user who may not write into the folder, with a warning.
         command
             .args(["download", "-q", "-o", "APT::Sandbox::User=root"])
-            .args(packages)
+            .args(names()?)
             .current_dir(folder);
         step::run(&mut command)
     };

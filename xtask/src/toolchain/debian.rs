@@ -118,17 +118,14 @@ fn fetch_compiler(folder: &Path) -> Result<Compiler> {
         return Err(NeedsCaller(why.to_owned()).into());
     }
     apt::ensure_known(PACKAGES[0])?;
-    let packages = packages()?;
     let debs = folder.join("debs.partial");
-    fresh(&debs)?;
-    let what = format!("fetching {}", packages.join(" "));
     Step {
-        what: &what,
+        what: "fetching an eBPF compiler",
         usually: "under a minute, 110 MB",
     }
-    .watch(|| apt::download(&packages, &debs))?;
+    .watch(|| apt::download(packages, &debs))?;
     let partial = folder.join("root.partial");
-    fresh(&partial)?;
+    place::fresh(&partial)?;
     Step {
         what: "unpacking the eBPF compiler",
         usually: "20 s",
@@ -161,12 +158,4 @@ fn packages() -> Result<Vec<String>> {
     packages.push(apt::dependency(&library, "libllvm")?);
     packages.push(library);
     Ok(packages)
-}
-
-/// An empty folder of this name.
-fn fresh(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
 }

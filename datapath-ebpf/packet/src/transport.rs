@@ -17,9 +17,9 @@ pub const SCTP: u8 = 132;
 pub const READ: usize = 20;
 
 /// A flow's ports, network order; zeros for protocols without. An ICMP question (echo) has its identifier in the place
-/// of the source port, an answer in that of the destination port: so an answer belongs to the flow of its question and
-/// to no other, and a question is nobody's answer. All other ICMP answers nothing: it has its type in the place of
-/// the destination port.
+/// of the source port, an answer in that of the destination port, and both have in the other place a number that belongs
+/// to the identifier: so an answer belongs to the flow of its question and to no other, and a question is nobody's
+/// answer. All other ICMP answers nothing: it has its type in the place of the destination port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
     /// Source port.
@@ -98,21 +98,32 @@ impl Transport {
 /// Where a message of ICMP comes from and goes to.
 #[inline(always)]
 fn message(protocol: u8, kind: u8, identifier: [u8; 2]) -> Ports {
-    let nobody = [0; 2];
     match (protocol, kind) {
         (ICMP, 8) | (ICMPV6, 128) => Ports {
             source: identifier,
-            destination: nobody,
+            destination: opposite(identifier),
         },
         (ICMP, 0) | (ICMPV6, 129) => Ports {
-            source: nobody,
+            source: opposite(identifier),
             destination: identifier,
         },
-        // Not 0, which is where a flow of this kind would come from.
+        // Two numbers that are nobody's opposite: no question or answer has either.
         _ => Ports {
-            source: nobody,
+            source: [0, 3],
             destination: [0xff, kind],
         },
+    }
+}
+
+/// What stands in the other place of a question with this identifier. Were it one number for all, the question that
+/// has this number as its identifier would look the same from both sides, and be its own answer. These go round:
+/// 0, 1, 2, and from every other number to 0, so that nothing is the opposite of its opposite.
+#[inline(always)]
+fn opposite(identifier: [u8; 2]) -> [u8; 2] {
+    match identifier {
+        [0, 0] => [0, 1],
+        [0, 1] => [0, 2],
+        _ => [0, 0],
     }
 }
 
@@ -120,26 +131,81 @@ fn message(protocol: u8, kind: u8, identifier: [u8; 2]) -> Ports {
 mod tests {
     use super::*;
 
+    /// True if the message that was said is let in by the flow that the other one has opened.
+    fn answers(protocol: u8, asked: (u8, u16), said: (u8, u16)) -> bool {
+        let (asked, said) = (
+            message(protocol, asked.0, asked.1.to_be_bytes()),
+            message(protocol, said.0, said.1.to_be_bytes()),
+        );
+        (asked.source, asked.destination) == (said.destination, said.source)
+    }
+
+    /// Identifiers that could be taken for something else: those in other messages' places, and any.
+    fn telling() -> impl Iterator<Item = u16> {
+        (0..=5).chain([0x0102, 0x0300, 0xfffe]).chain(0xff00..=0xffff)
+    }
+
     /// Wrong if false: whoever may only answer could ask, or send redirects, after one ping of the guest.
     #[test]
     fn of_all_icmp_an_answer_alone_answers_and_its_own_question_only() {
         for (protocol, question, answer) in [(ICMP, 8, 0), (ICMPV6, 128, 129)] {
-            let answers = |asked: (u8, [u8; 2]), said: (u8, [u8; 2])| {
-                let (asked, said) = (
-                    message(protocol, asked.0, asked.1),
-                    message(protocol, said.0, said.1),
-                );
-                (asked.source, asked.destination) == (said.destination, said.source)
-            };
-            assert!(answers((question, [1, 2]), (answer, [1, 2])));
-            assert!(!answers((question, [1, 2]), (answer, [1, 3])));
-            for asked in 0..=255 {
-                for said in (0..=255).filter(|said| (asked, *said) != (question, answer)) {
+            for identifier in telling() {
+                assert!(answers(protocol, (question, identifier), (answer, identifier)));
+                for other in telling() {
+                    let own = identifier == other;
+                    assert_eq!(
+                        answers(protocol, (question, identifier), (answer, other)),
+                        own,
+                        "the answer {other} to the question {identifier}"
+                    );
                     // A guest that answers of its own accord has let its question in.
-                    if (asked, said) != (answer, question) {
-                        assert!(!answers((asked, [1, 2]), (said, [1, 2])), "{asked} {said}");
+                    assert_eq!(answers(protocol, (answer, identifier), (question, other)), own);
+                }
+            }
+            for asked in 0..=255 {
+                let said = (0..=255)
+                    .filter(|said| ![(question, answer), (answer, question)].contains(&(asked, *said)));
+                for said in said {
+                    for identifier in [
+                        0,
+                        1,
+                        2,
+                        3,
+                        0x0102,
+                        0xff00 | u16::from(asked),
+                        0xff00 | u16::from(said),
+                    ] {
+                        for other in [
+                            0,
+                            1,
+                            2,
+                            3,
+                            0x0102,
+                            0xff00 | u16::from(asked),
+                            0xff00 | u16::from(said),
+                        ] {
+                            assert!(
+                                !answers(protocol, (asked, identifier), (said, other)),
+                                "{said} with {other:#x} answers {asked} with {identifier:#x}"
+                            );
+                        }
                     }
                 }
+            }
+        }
+    }
+
+    /// Wrong if false: a peer that may only answer pings the guest that has pinged it.
+    #[test]
+    fn no_question_answers_a_question_whatever_their_identifiers() {
+        for (protocol, question) in [(ICMP, 8), (ICMPV6, 128)] {
+            for identifier in 0..=u16::MAX {
+                // Only this one could be it.
+                let other = u16::from_be_bytes(opposite(identifier.to_be_bytes()));
+                assert!(
+                    !answers(protocol, (question, identifier), (question, other)),
+                    "{identifier}"
+                );
             }
         }
     }

@@ -218,10 +218,10 @@ fn a_pair_of_replies_carries_answers_until_their_time_is_over() {
     }
     // A ping is answered under its own number only.
     let asked = with(ping(), 30, &ANSWERED_PEER);
-    maps.note_flow(SLOT, flow(ANSWERED_PEER, 1, 1, 0), BootTime::now())
+    maps.note_flow(SLOT, flow(ANSWERED_PEER, 1, 1, 2), BootTime::now())
         .unwrap();
     // And the guest has sent news of its own, which nothing answers.
-    maps.note_flow(SLOT, flow(ANSWERED_PEER, 1, 0, 0xff03), BootTime::now())
+    maps.note_flow(SLOT, flow(ANSWERED_PEER, 1, 3, 0xff03), BootTime::now())
         .unwrap();
     let reply = with(turned(asked), 34, &[0]);
     arrives(
@@ -263,6 +263,43 @@ fn a_pair_of_replies_carries_answers_until_their_time_is_over() {
         Expect::Drop(SLOT, "grant"),
         "news about no ping",
     );
+}
+
+#[test]
+fn a_guest_that_pings_under_any_number_is_answered_and_not_pinged() {
+    let (mut world, maps) = with_tables();
+    let key = Pod(out_key(world.guest.index(), ANSWERED_PEER));
+    let entry = OutEntry {
+        carries: carries(CARRIES_ALL_NOTED, &[]),
+        ..World::out_entry()
+    };
+    world
+        .loaded
+        .pairs_out()
+        .unwrap()
+        .insert(key, Pod(entry), 0)
+        .unwrap();
+    let numbers = [0, 1, 2, 3, 0xff03, 0xff05, 0xff08];
+    let ping_of = |number: u16| with(with(ping(), 30, &ANSWERED_PEER), 38, &number.to_be_bytes());
+    for number in numbers {
+        assert_eq!(send(&mut world, &ping_of(number)), REDIRECT);
+    }
+    assert_eq!(maps.flows(SLOT).unwrap().unwrap().len(), numbers.len());
+    for number in numbers {
+        let asked = turned(ping_of(number));
+        let reply = with(asked.clone(), 34, &[0]);
+        let handle = replies_handle();
+        let passed = Expect::Out(delivered(&reply));
+        arrives(&mut world, handle, &reply, passed, "the answer");
+        for (what, other) in [
+            ("a ping", asked),
+            ("a redirect", with(reply.clone(), 34, &[5])),
+            ("news", with(reply.clone(), 34, &[3])),
+            ("a timestamp", with(reply.clone(), 34, &[13])),
+        ] {
+            arrives(&mut world, handle, &other, Expect::Drop(SLOT, "grant"), what);
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod toolchain;
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
 use outcome::NeedsCaller;
+use pairgate_machine::apt::NeedsRoot;
 use place::Place;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<NeedsCaller>() => {
+        Err(error) if error.is::<NeedsCaller>() || error.is::<NeedsRoot>() => {
             eprintln!("{error:#}");
             ExitCode::from(2)
         }

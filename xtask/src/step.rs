@@ -1,8 +1,9 @@
 //! One step that may take long: says what runs and how long that usually takes, gives a sign of life while it
 //! runs, and says how long it took.
 
-use anyhow::{Context, Result, bail};
-use std::process::{Command, Stdio};
+use anyhow::Result;
+pub(crate) use pairgate_machine::command::{output, run};
+use std::process::Command;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -50,41 +51,4 @@ impl Step<'_> {
     pub(crate) fn run(&self, command: &mut Command) -> Result<()> {
         self.watch(|| run(command))
     }
-}
-
-/// Runs a command with its output shown as it comes; anything but exit 0 is an error that names the command.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
-    command.stdin(Stdio::null());
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", spelled(command)))?;
-    if !status.success() {
-        bail!("{} ended with {status}", spelled(command));
-    }
-    Ok(())
-}
-
-/// Runs a command quietly and returns what it printed on stdout; its stderr is part of the error if it fails.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {}", spelled(command)))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} ended with {}: {}",
-            spelled(command),
-            output.status,
-            said.trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// The command as one would type it.
-fn spelled(command: &Command) -> String {
-    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
-    words.join(" ")
 }

@@ -4,7 +4,6 @@
 //! what people who write eBPF have; then [`debian`] (packages unpacked below `target/toolchain`, never
 //! installed: they would push the caller's own `rustc` and `rustup` out).
 
-mod apt;
 mod debian;
 mod linker;
 mod rustup;

@@ -37,7 +37,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "pairgate",
         &["pairgate-api", "pairgate-identity", "pairgate-token"],
     ),
-    ("pairgate-lab", &[]),
+    ("pairgate-machine", &[]),
+    ("pairgate-lab", &["pairgate-machine"]),
     (
         "pairgate-e2e",
         &[
@@ -50,7 +51,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "pairgate-token",
         ],
     ),
-    ("xtask", &["pairgate-lab"]),
+    ("xtask", &["pairgate-lab", "pairgate-machine"]),
 ];
 
 /// Folders below `datapath-ebpf/src` whose files must not name each other: the two ways of a packet.

@@ -4,11 +4,12 @@
 //! What is fetched appears under its final name only when it is complete: an interrupted fetch leaves a folder
 //! called `….partial`, which the next run throws away.
 
-use super::{Fetch, TARGET, apt, linker};
+use super::{Fetch, TARGET, linker};
 use crate::outcome::{NeedsCaller, own_arguments};
 use crate::place;
 use crate::step::{self, Step};
 use anyhow::{Context, Result, bail};
+use pairgate_machine::apt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -112,7 +113,7 @@ fn go_on(missing: &str) -> NeedsCaller {
 }
 
 fn fetch_compiler(folder: &Path) -> Result<Compiler> {
-    if place::in_path("apt-get").is_none() || place::in_path("dpkg").is_none() {
+    if !apt::is_there() {
         let why = "this machine has no apt-get: install a nightly with rustup (`rustup toolchain install nightly \
                    --component rust-src`) and bpf-linker (`cargo install bpf-linker`), then call this again";
         return Err(NeedsCaller(why.to_owned()).into());
@@ -130,12 +131,7 @@ fn fetch_compiler(folder: &Path) -> Result<Compiler> {
         what: "unpacking the eBPF compiler",
         usually: "20 s",
     }
-    .watch(|| {
-        for deb in std::fs::read_dir(&debs)? {
-            step::run(Command::new("dpkg").arg("-x").arg(deb?.path()).arg(&partial))?;
-        }
-        Ok(())
-    })?;
+    .watch(|| apt::unpack(&debs, &partial))?;
     let Some(seen) = Compiler::unpacked(&partial) else {
         bail!(
             "the compiler in {} does not run, or has no core for {TARGET}",

@@ -1,9 +1,9 @@
 //! `bpf-linker`, built once against the LLVM of the unpacked compiler.
 
-use super::apt;
 use crate::place;
 use crate::step::{self, Step};
 use anyhow::{Context, Result, bail};
+use pairgate_machine::apt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -13,6 +13,7 @@
 
 mod attach;
 mod big;
+mod cases;
 mod checksums;
 mod counts;
 mod crossing;

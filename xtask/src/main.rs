@@ -10,9 +10,11 @@ mod manual;
 mod outcome;
 mod place;
 mod programs;
+mod prove;
 mod step;
 mod test;
 mod toolchain;
+mod turn;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand};
@@ -66,6 +68,8 @@ enum Task {
     },
     /// The same on a checkout without changes: `git status` must be clean after all stages too
     Ci,
+    /// What takes too long for `test`, such as a hundred million packets through programs and oracle; needs root
+    Prove(prove::Wanted),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +86,7 @@ fn main() -> ExitCode {
         Task::Man => manual::write(&place),
         Task::Test { stages } => test::run(&place, Checkout::MayHaveChanges, &stages),
         Task::Ci => test::run(&place, Checkout::MustBeClean, &[]),
+        Task::Prove(wanted) => prove::run(&place, &wanted),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,4 @@
-//! `test` and `ci`: every check of this checkout, in stages, cheap ones first. The first stage that fails ends
-//! the run and is named last.
+//! `test` and `ci`: every check of this checkout, in stages, cheap ones first.
 
 mod deny;
 mod dependencies;
@@ -8,9 +7,9 @@ mod length;
 use crate::place::{self, Place};
 use crate::programs;
 use crate::step;
+use crate::turn;
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// Whether what the run leaves in the checkout is judged too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,30 +77,12 @@ pub(crate) fn run(place: &Place, checkout: Checkout, only: &[String]) -> Result<
     if !pairgate_lab::is_root() {
         return programs::build_as_root(place);
     }
-    let mut times: Vec<(&str, Duration)> = Vec::new();
     let extra = (checkout == Checkout::MustBeClean).then_some(&CLEAN);
-    let mut failed = None;
     let wanted = |stage: &&Stage| only.is_empty() || only.iter().any(|name| name == stage.name);
-    for stage in STAGES.iter().filter(wanted).chain(extra) {
-        eprintln!("\n==== {} ====", stage.name);
-        let start = Instant::now();
-        let result = (stage.work)(place);
-        times.push((stage.name, start.elapsed()));
-        if let Err(error) = result {
-            failed = Some(error.context(stage.name));
-            break;
-        }
-    }
-    println!("\n{:<24} {:>8}", "stage", "seconds");
-    for (name, time) in &times {
-        println!("{name:<24} {:>8.1}", time.as_secs_f64());
-    }
-    let count = usize::from(failed.is_some());
-    println!("stages: {} passed, {count} failed", times.len() - count);
-    let Some(error) = failed else { return Ok(()) };
-    let name = times.last().map_or("", |(name, _)| name);
-    eprintln!("{error:#}");
-    Err(anyhow::anyhow!("{name}"))
+    turn::all(STAGES.iter().filter(wanted).chain(extra).map(|stage| {
+        let work: turn::Work<'_> = Box::new(move || (stage.work)(place));
+        (stage.name, work)
+    }))
 }
 
 /// `cargo` in the checkout, building into its target folder.

@@ -51,6 +51,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "pairgate-token",
         ],
     ),
+    (
+        "pairgate-prove",
+        &["pairgate-abi", "pairgate-agent", "pairgate-packet"],
+    ),
     ("xtask", &["pairgate-lab", "pairgate-machine"]),
 ];
 

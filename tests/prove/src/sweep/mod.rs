@@ -1,0 +1,1 @@
+//! Sweeps: not a choice of packets, but every one of a kind.

@@ -1,0 +1,86 @@
+//! `prove`: what takes too long for `test`, in stages. A stage is a line in [`STAGES`]; what it needs on the machine it
+//! fetches itself.
+
+use crate::place::{self, Place};
+use crate::{programs, step, turn};
+use anyhow::Result;
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// What is to be proven.
+#[derive(Debug, Args)]
+pub(crate) struct Wanted {
+    /// How many packets go through the programs and the oracle
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
+    pub(crate) packets: u64,
+    /// The same packets again; a run prints its own
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Run this stage alone; may be given again
+    #[arg(long = "stage", value_name = "NAME", value_parser = PossibleValuesParser::new(names()))]
+    pub(crate) stages: Vec<String>,
+    /// Try the packets of this file, or of every file in this folder, and nothing else
+    #[arg(long, value_name = "FILE", conflicts_with = "stages")]
+    pub(crate) replay: Option<PathBuf>,
+}
+
+struct Stage {
+    name: &'static str,
+    work: fn(&Place, &Wanted) -> Result<()>,
+}
+
+const STAGES: [Stage; 1] = [Stage {
+    name: "oracle",
+    work: oracle,
+}];
+
+fn names() -> impl Iterator<Item = &'static str> {
+    STAGES.iter().map(|stage| stage.name)
+}
+
+/// Runs all stages, or those named.
+pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
+    if !pairgate_lab::is_root() {
+        return programs::build_as_root(place);
+    }
+    programs::build(place)?;
+    if let Some(file) = &wanted.replay {
+        return step::run(prover(place).arg("replay").arg(file));
+    }
+    let chosen =
+        |stage: &&Stage| wanted.stages.is_empty() || wanted.stages.iter().any(|name| name == stage.name);
+    turn::all(STAGES.iter().filter(chosen).map(|stage| {
+        let work: turn::Work<'_> = Box::new(move || (stage.work)(place, wanted));
+        (stage.name, work)
+    }))
+}
+
+/// The comparison of the loaded programs with the decision crate.
+pub(crate) fn prover(place: &Place) -> Command {
+    let mut command = Command::new(place::cargo());
+    command
+        .args([
+            "run",
+            "--locked",
+            "--quiet",
+            "--package",
+            "pairgate-prove",
+            "--target-dir",
+        ])
+        .arg(&place.target)
+        .current_dir(&place.root)
+        .arg("--");
+    command
+}
+
+fn oracle(place: &Place, wanted: &Wanted) -> Result<()> {
+    let mut command = prover(place);
+    command.args(["run", "--packets", &wanted.packets.to_string()]);
+    command.arg("--failures").arg(place.target.join("prove"));
+    if let Some(seed) = wanted.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    step::run(&mut command)
+}

@@ -17,7 +17,7 @@ pub(crate) const GROUP: Both = Both {
     four: [224, 0, 0, 1],
     six: [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
 };
-const OWN: Both = Both {
+pub(crate) const OWN: Both = Both {
     four: GUEST,
     six: GUEST6,
 };

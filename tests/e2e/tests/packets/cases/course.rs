@@ -60,7 +60,15 @@ pub(crate) struct Course {
 
 impl Course {
     pub(crate) fn on(underlay: IpAddr) -> Self {
-        let world = World::on(underlay);
+        Self::with(World::on(underlay))
+    }
+
+    /// The same with its programs attached and its devices up.
+    pub(crate) fn running() -> Self {
+        Self::with(World::running())
+    }
+
+    fn with(world: World) -> Self {
         let mut maps = Maps::open(&world.loaded).unwrap();
         for slot in [SLOT, DOOR_SLOT] {
             maps.new_flows(slot).unwrap();
@@ -184,7 +192,8 @@ impl Course {
         port
     }
 
-    fn set(&mut self, setup: &Setup, family: Family, way: Way) {
+    /// Makes the host know what the line says.
+    pub(crate) fn set(&mut self, setup: &Setup, family: Family, way: Way) {
         let world = &self.world;
         let (key, entry) = self.out(setup, family, way);
         let mut out = world.loaded.pairs_out().unwrap();
@@ -214,6 +223,7 @@ impl Course {
         let budget = Budget {
             held: setup.held,
             event_ns: if setup.asked_enough { u64::MAX } else { 0 },
+            answer_ns: if setup.answered_enough { u64::MAX } else { 0 },
             ..Budget::default()
         };
         let mut budgets = world.loaded.budgets().unwrap();
@@ -237,7 +247,7 @@ impl Course {
     }
 
     /// What the next line must not find.
-    fn unset(&mut self, setup: &Setup, family: Family, way: Way) {
+    pub(crate) fn unset(&mut self, setup: &Setup, family: Family, way: Way) {
         let world = &self.world;
         if setup.refused.is_some() {
             let key = self.out(setup, family, way).0;

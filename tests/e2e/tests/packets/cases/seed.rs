@@ -1,5 +1,8 @@
 //! The valid frames that every line of the tables begins with, and the changes that make one of them another case.
-use crate::world::{GATEWAY, GUEST_MAC};
+use crate::{
+    frames::{arp_for, solicitation},
+    world::{GATEWAY, GUEST_MAC},
+};
 use etherparse::{EtherType, Ethernet2Header, IpNumber, Ipv4Header, Ipv6Header, PacketBuilder};
 use pairgate_abi::FlowKey;
 use pairgate_packet::{
@@ -17,7 +20,7 @@ pub(crate) struct Seed {
 /// A frame that remembers its family, so that its parts have names.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
-    family: Family,
+    pub(super) family: Family,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -90,6 +93,12 @@ impl Seed {
         built!(self, |ip| ip.tcp(from, to, 7, 1000).ack(9), b"8 bytes!")
     }
 
+    /// A segment with so many bytes, all of a stream's order.
+    pub(crate) fn stream(self, length: usize) -> Frame {
+        let payload: Vec<u8> = (0..length).map(|at| (at / 3) as u8).collect();
+        built!(self, |ip| ip.tcp(40_000, 80, 7, 1000).ack(9), &payload)
+    }
+
     /// An echo request with this identifier.
     pub(crate) fn echo(self, identifier: u16) -> Frame {
         let [high, low] = identifier.to_be_bytes();
@@ -136,6 +145,14 @@ impl Seed {
         self.frame(bytes)
     }
 
+    /// The guest's question for the MAC address of an address.
+    pub(crate) fn ask(self, target: Both) -> Frame {
+        match self.v4() {
+            Some(_) => self.frame(arp_for(target.four)),
+            None => self.frame(solicitation(target.six)),
+        }
+    }
+
     /// The same without an Ethernet header, as it stands inside of other packets.
     pub(crate) fn ip(self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -163,7 +180,7 @@ impl Seed {
 }
 
 impl Frame {
-    fn body_at(&self) -> usize {
+    pub(super) fn body_at(&self) -> usize {
         14 + self.family.header()
     }
 
@@ -174,6 +191,11 @@ impl Frame {
 
     /// Changes bytes of the Ethernet header.
     pub(crate) fn eth(self, at: usize, bytes: &[u8]) -> Self {
+        self.put(at, bytes)
+    }
+
+    /// Changes bytes anywhere.
+    pub(crate) fn raw(self, at: usize, bytes: &[u8]) -> Self {
         self.put(at, bytes)
     }
 
@@ -288,7 +310,7 @@ impl Frame {
         }
     }
 
-    fn protocol(&self) -> u8 {
+    pub(super) fn protocol(&self) -> u8 {
         self.bytes[if self.family == Family::V4 { 23 } else { 20 }]
     }
 

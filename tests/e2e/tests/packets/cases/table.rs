@@ -97,6 +97,8 @@ pub(crate) struct Setup {
     pub(crate) held: u64,
     /// The tap has raised as many events as it may for now.
     pub(crate) asked_enough: bool,
+    /// The tap has had as many answers as it may for now.
+    pub(crate) answered_enough: bool,
     /// A next hop to the peer host is known.
     pub(crate) reachable: bool,
     /// The tap is some guest's.
@@ -120,6 +122,7 @@ impl Default for Setup {
             refused: None,
             held: 0,
             asked_enough: false,
+            answered_enough: false,
             reachable: true,
             tap_known: true,
             other_underlay: false,

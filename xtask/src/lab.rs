@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use pairgate_lab::plan::{GUESTS, PAIR, Prefix};
 use pairgate_lab::programs::Programs;
-use pairgate_lab::settings::{Ports, Underlay, Uplink, Wishes};
+use pairgate_lab::settings::{Ports, Underlay, Uplink, Vms, Wishes};
 use pairgate_lab::status::Status;
 use pairgate_lab::{down, up};
 use std::path::PathBuf;
@@ -52,6 +52,9 @@ pub(crate) struct Up {
     /// How uplinks behave: as veth does by itself, or cutting and gathering packets as network cards do
     #[arg(long, value_enum)]
     uplink: Option<Uplink>,
+    /// What guests are: network namespaces, or machines of their own under QEMU
+    #[arg(long, value_enum)]
+    vms: Option<Vms>,
     /// Guests finish every packet themselves, no larger than the MTU
     #[arg(long)]
     no_offload: bool,
@@ -92,6 +95,7 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         underlay: wanted.underlay,
         ports: wanted.ports,
         uplink: wanted.uplink,
+        vms: wanted.vms,
         offload: wanted.no_offload.then_some(false),
     };
     let programs = Programs::in_folder(&place.programs());
@@ -111,9 +115,11 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         PAIR.0, PAIR.1
     );
     println!("  {cli} status");
-    for guest in GUESTS.iter().filter(|guest| guest.name == PAIR.1) {
-        for (address, _) in guest.addresses() {
-            println!("  ip netns exec {} ping {address}", plan.netns(PAIR.0));
+    let guest = plan.state_dir.join("guest");
+    let guest = guest.strip_prefix(&place.root).unwrap_or(&guest).display();
+    for other in GUESTS.iter().filter(|guest| guest.name == PAIR.1) {
+        for (address, _) in other.addresses() {
+            println!("  {guest} {} ping -c 3 {address}", PAIR.0);
         }
     }
     println!("  {cli} pair deny {} {}", PAIR.0, PAIR.1);

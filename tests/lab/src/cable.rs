@@ -119,7 +119,7 @@ impl Cable {
 
 impl End {
     /// Waits for the tap and attaches to it; nothing if a signal came first.
-    fn plug_in(&self, signals: &SignalFd, offload: bool) -> Result<Option<File>> {
+    pub(crate) fn plug_in(&self, signals: &SignalFd, offload: bool) -> Result<Option<File>> {
         // Asked for before the first look, so that no change is missed between a look and the wait for it.
         let changes = self.netns.run(link_changes)??;
         loop {

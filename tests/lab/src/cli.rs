@@ -55,6 +55,10 @@ impl Cli {
         }
     }
 
+    pub(crate) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// Calls it and returns how it ended, whatever that is.
     pub fn call(&self, arguments: &[&str]) -> Result<Answer> {
         let mut command = Command::new(self.programs.path("pairgate")?);
@@ -133,7 +137,7 @@ pub fn place(arguments: &[impl AsRef<str>]) -> String {
     host.filter(|_| doctor).unwrap_or("reg").to_owned()
 }
 
-/// Becomes the CLI in the right namespace, as the script of [`write_script`] does. Only returns if it failed.
+/// Becomes the CLI in the right namespace, as the script of [`write_scripts`] does. Only returns if it failed.
 pub fn become_it(prefix: &Prefix, cli: &Path, arguments: &[OsString]) -> Error {
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     let netns = Netns::named(&format!("{}{}", prefix.as_str(), place(&words)));
@@ -154,8 +158,8 @@ pub fn become_it(prefix: &Prefix, cli: &Path, arguments: &[OsString]) -> Error {
     Error::from(Command::new(cli).args(arguments).exec()).context(format!("cannot run {}", cli.display()))
 }
 
-/// Writes a script into the state folder that calls the CLI from anywhere.
-pub fn write_script(plan: &Plan, programs: &Programs) -> Result<()> {
+/// Writes two scripts into the state folder: `pairgate` calls the CLI, `guest` runs a command in a guest.
+pub fn write_scripts(plan: &Plan, programs: &Programs) -> Result<()> {
     let mut text = String::from("#!/bin/sh\n# The operator's CLI inside this laboratory; needs root.\n");
     for (name, value) in environment(plan) {
         text.push_str(&format!("export {name}={}\n", quoted(&value)));
@@ -166,9 +170,18 @@ pub fn write_script(plan: &Plan, programs: &Programs) -> Result<()> {
         "exec {lab} cli --prefix {} {cli} -- \"$@\"\n",
         plan.prefix.as_str()
     ));
-    let path = plan.state_dir.join("pairgate");
-    crate::record::replace(&path, text.as_bytes())?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+    write_script(&plan.state_dir.join("pairgate"), &text)?;
+    let state_dir = quoted(&plan.state_dir.display().to_string());
+    let text = format!(
+        "#!/bin/sh\n# Runs a command in a guest: web1 ping -c 3 10.77.0.21; needs root.\n\
+         exec {lab} guest --state-dir {state_dir} -- \"$@\"\n"
+    );
+    write_script(&plan.state_dir.join("guest"), &text)
+}
+
+fn write_script(path: &Path, text: &str) -> Result<()> {
+    crate::record::replace(path, text.as_bytes())?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("cannot make {} executable", path.display()))
 }
 

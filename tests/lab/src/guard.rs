@@ -3,10 +3,11 @@
 //! It goes with the value, while panicking too; and if the whole program is killed, its [`Watch`] takes it down.
 
 use crate::cli::{Answer, Cli};
+use crate::guest::Inside;
 use crate::installation::{self, Component};
 use crate::lock::Lock;
 use crate::netns::Netns;
-use crate::plan::{Plan, Prefix};
+use crate::plan::{GUESTS, Plan, Prefix};
 use crate::process::Record;
 use crate::programs::Programs;
 use crate::record::{self, Wishes};
@@ -96,6 +97,13 @@ impl Lab {
         Netns::named(&self.plan.netns(short))
     }
 
+    /// The way into a guest.
+    pub fn inside(&self, guest: &str) -> Result<Inside> {
+        let found = GUESTS.iter().find(|known| known.name == guest);
+        let found = found.with_context(|| format!("the laboratory has no guest {guest}"))?;
+        Ok(Inside::of(&self.plan, found, &self.programs))
+    }
+
     /// Calls the CLI, however it ends.
     pub fn call(&self, arguments: &[&str]) -> Result<Answer> {
         self.cli.call(arguments)
@@ -106,7 +114,7 @@ impl Lab {
         self.cli.json(arguments)
     }
 
-    /// The process last started as `registry`, `agent-h1`, `cable-web1` and so on.
+    /// The process last started as `registry`, `agent-h1`, `cable-web1`, `vm-web1` and so on.
     pub fn process(&self, component: &str) -> Result<Record> {
         let record = record::process(&self.plan, component);
         record.with_context(|| format!("the laboratory has no process called {component}"))

@@ -1,12 +1,13 @@
 //! What runs in a laboratory: the registry with its first objects, the agents, the cables.
 
 use crate::cli::Cli;
+use crate::guest::{Inside, machine};
 use crate::netns::Netns;
 use crate::plan::{
     GUEST_INTERFACE, GUESTS, Guest, Host, METRICS, NETWORK, NETWORK_PREFIXES, PAIR, Plan, UPLINK,
 };
 use crate::programs::Programs;
-use crate::settings::Ports;
+use crate::settings::{Ports, Vms};
 use crate::{cable, patience, process, record};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -27,17 +28,23 @@ pub enum Component {
     Registry,
     Agent(Host),
     Cable(Guest),
+    Machine(Guest),
 }
 
 impl Component {
     /// All of a plan, in the order in which they are started.
     pub fn all(plan: &Plan) -> Vec<Self> {
         let agents = plan.hosts().map(Self::Agent);
-        let cables = GUESTS.into_iter().map(Self::Cable);
-        let cables = cables.filter(|_| plan.settings.ports == Ports::Tap);
+        let settings = &plan.settings;
+        let join = match (settings.vms, settings.ports) {
+            (Vms::Qemu, _) => Some(Self::Machine as fn(Guest) -> Self),
+            (Vms::Netns, Ports::Tap) => Some(Self::Cable as fn(Guest) -> Self),
+            (Vms::Netns, Ports::Veth) => None,
+        };
+        let guests = join.map(|join| GUESTS.map(join)).into_iter().flatten();
         std::iter::once(Self::Registry)
             .chain(agents)
-            .chain(cables)
+            .chain(guests)
             .collect()
     }
 
@@ -54,12 +61,13 @@ impl Component {
         found.with_context(|| format!("the laboratory has no {name}; it has {}", known()))
     }
 
-    /// `registry`, `agent-h1`, `cable-web1` and so on.
+    /// `registry`, `agent-h1`, `cable-web1` or `vm-web1` and so on.
     pub fn name(&self) -> String {
         match self {
             Self::Registry => "registry".to_owned(),
             Self::Agent(host) => format!("agent-{}", host.name()),
             Self::Cable(guest) => format!("cable-{}", guest.name),
+            Self::Machine(guest) => format!("vm-{}", guest.name),
         }
     }
 
@@ -68,6 +76,7 @@ impl Component {
             Self::Registry => "reg".to_owned(),
             Self::Agent(host) => host.name(),
             Self::Cable(guest) => guest.name.to_owned(),
+            Self::Machine(guest) => Host { number: guest.host }.name(),
         };
         Netns::named(&plan.netns(&short))
     }
@@ -77,6 +86,7 @@ impl Component {
             Self::Registry => plan.registry_dir(),
             Self::Agent(host) => plan.host_dir(&host.name()),
             Self::Cable(_) => plan.state_dir.join("cables"),
+            Self::Machine(_) => plan.state_dir.join("vms"),
         }
     }
 
@@ -91,6 +101,7 @@ impl Component {
             Self::Registry => registry_command(plan, programs)?,
             Self::Agent(host) => agent_command(*host, plan, programs)?,
             Self::Cable(guest) => cable_command(guest, plan, programs)?,
+            Self::Machine(guest) => machine::command(guest, plan, programs)?,
         };
         let log = folder.join(format!("{}.log", self.name()));
         let process = process::start(&self.netns(plan), &self.name(), &mut command, &log)?;
@@ -267,7 +278,8 @@ pub fn registered(cli: &Cli, guest: &Guest) -> Result<Registered> {
     Ok(Registered { id: vm.id, mac })
 }
 
-/// Waits until every host has applied what the registry wants now, and every cable is plugged in.
+/// Waits until every host has applied what the registry wants now, and every guest is joined to its tap: its cable
+/// is plugged in, or its machine has booted.
 pub fn await_settled(plan: &Plan, cli: &Cli) -> Result<()> {
     #[derive(Deserialize)]
     struct Status {
@@ -295,11 +307,20 @@ pub fn await_settled(plan: &Plan, cli: &Cli) -> Result<()> {
         let all_there = status.hosts.len() >= usize::from(plan.settings.hosts);
         Ok((all_there && status.hosts.iter().all(settled)).then_some(()))
     })?;
-    let cables = GUESTS.into_iter().filter(|_| plan.settings.ports == Ports::Tap);
-    for guest in cables {
-        await_cable(plan, &guest)?;
+    for component in Component::all(plan) {
+        match component {
+            Component::Cable(guest) => await_cable(plan, &guest)?,
+            Component::Machine(guest) => await_machine(plan, &guest, cli.programs())?,
+            Component::Registry | Component::Agent(_) => {}
+        }
     }
     Ok(())
+}
+
+/// Waits until a guest's machine runs a command.
+pub fn await_machine(plan: &Plan, guest: &Guest, programs: &Programs) -> Result<()> {
+    let component = Component::Machine(*guest);
+    machine::await_up(&Inside::of(plan, guest, programs), || must_live(plan, &component))
 }
 
 /// Waits until a guest's cable is plugged in at both ends.

@@ -11,6 +11,7 @@
 //! | names and addresses of everything | [`plan`], [`settings`] |
 //! | bring it up, take it down, look at it | [`up`], [`down`], [`status`] |
 //! | a laboratory for the length of a test | [`guard::Lab`] |
+//! | run commands in its guests | [`guest`] |
 //! | only namespaces, links, taps | [`netns`], [`links`], [`tap`] |
 //! | packets to send and to count | [`probe`] |
 //! | what benchmarks compare with | [`rival`] |
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod down;
 pub mod ethtool;
 pub mod guard;
+pub mod guest;
 pub mod installation;
 pub mod interrupt;
 pub mod links;

@@ -4,14 +4,16 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use pairgate_lab::cable::{self, Cable, End};
 use pairgate_lab::guard::Lab;
+use pairgate_lab::guest::{Inside, machine, serve};
 use pairgate_lab::netns::Netns;
-use pairgate_lab::plan::Prefix;
+use pairgate_lab::plan::{GUESTS, Prefix};
+use pairgate_lab::probe::cli::{self as probe, Probe};
 use pairgate_lab::programs::Programs;
-use pairgate_lab::record::Wishes;
+use pairgate_lab::record::{Memory, Wishes};
 use pairgate_lab::{cli, up, watch};
 use std::ffi::OsString;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, Parser)]
@@ -41,6 +43,31 @@ enum Job {
         #[arg(long)]
         no_offload: bool,
     },
+    /// Wait for a guest's tap, attach to it and become this emulator; `{tap}` in its arguments is the descriptor.
+    Machine {
+        #[arg(long)]
+        tap: String,
+        #[arg(long)]
+        netns: String,
+        /// The machine takes nothing unfinished.
+        #[arg(long)]
+        no_offload: bool,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Run a command in a guest of the laboratory that keeps its state in a folder.
+    Guest {
+        #[arg(long)]
+        state_dir: PathBuf,
+        /// The guest, then the command.
+        #[arg(last = true, required = true)]
+        words: Vec<String>,
+    },
+    /// In a guest that is a machine: run what the host asks for.
+    Serve,
+    /// Send and watch packets, in the namespace it is called in.
+    #[command(subcommand)]
+    Probe(Probe),
     /// Become the operator's CLI inside a laboratory.
     Cli {
         #[arg(long)]
@@ -78,7 +105,7 @@ enum Job {
 
 fn main() -> ExitCode {
     match run(Job::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("failed: {error:#}");
             ExitCode::FAILURE
@@ -86,8 +113,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(job: Job) -> Result<()> {
-    match job {
+fn run(job: Job) -> Result<ExitCode> {
+    let done = match job {
         Job::Cable {
             name,
             tap,
@@ -109,6 +136,25 @@ fn run(job: Job) -> Result<()> {
             offload: !no_offload,
             report,
         }),
+        Job::Machine {
+            tap,
+            netns,
+            no_offload,
+            command,
+        } => {
+            let netns = Netns::named(&netns);
+            machine::run(
+                &End {
+                    netns,
+                    interface: tap,
+                },
+                !no_offload,
+                &command,
+            )
+        }
+        Job::Guest { state_dir, words } => return guest(&state_dir, &words),
+        Job::Serve => serve::run(),
+        Job::Probe(probe) => probe::run(probe),
         Job::Cli {
             prefix,
             cli,
@@ -131,5 +177,16 @@ fn run(job: Job) -> Result<()> {
             Ok(())
         }
         Job::Watch { prefix, state_dir } => watch::run(&Prefix::new(&prefix)?, &state_dir),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+fn guest(state_dir: &Path, words: &[String]) -> Result<ExitCode> {
+    let memory = Memory::read(state_dir)?.context("the laboratory is not up")?;
+    let (name, command) = words.split_first().context("no guest is named")?;
+    let names = || GUESTS.map(|guest| guest.name).join(", ");
+    let guest = GUESTS.iter().find(|guest| guest.name == name);
+    let guest = guest.with_context(|| format!("there is no guest {name}, but {}", names()))?;
+    let inside = Inside::of(&memory.plan, guest, &Programs::beside_this_one()?);
+    inside.become_it(command).map(ExitCode::from)
 }

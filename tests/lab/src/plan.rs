@@ -12,7 +12,7 @@
 //!              fd77::11         fd77::21     fd77::22
 //! ```
 
-use crate::settings::{Settings, Underlay};
+use crate::settings::{Settings, Underlay, Vms};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -236,7 +236,9 @@ impl Plan {
     pub fn namespaces(&self) -> Vec<String> {
         let mut names = vec!["net".to_owned(), "reg".to_owned()];
         names.extend(self.hosts().map(Host::name));
-        names.extend(GUESTS.iter().map(|guest| guest.name.to_owned()));
+        if self.settings.vms == Vms::Netns {
+            names.extend(GUESTS.iter().map(|guest| guest.name.to_owned()));
+        }
         names
     }
 

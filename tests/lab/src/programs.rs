@@ -34,6 +34,10 @@ impl Programs {
         Ok(Self::in_folder(folder))
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub fn path(&self, program: &str) -> Result<PathBuf> {
         let path = self.folder.join(program);
         if path.is_file() {

@@ -17,6 +17,8 @@ pub struct Settings {
     pub underlay: Underlay,
     pub ports: Ports,
     pub uplink: Uplink,
+    #[serde(default)]
+    pub vms: Vms,
     /// Whether guests send big packets and leave checksums to others, as guests with virtio-net do.
     pub offload: bool,
 }
@@ -55,6 +57,17 @@ pub enum Uplink {
     Napi,
 }
 
+/// What guests are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Vms {
+    /// Network namespaces, each joined to its tap by a cable.
+    #[default]
+    Netns,
+    /// Machines of their own: QEMU with a small Linux on each tap.
+    Qemu,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -65,6 +78,7 @@ impl Default for Settings {
             underlay: Underlay::default(),
             ports: Ports::default(),
             uplink: Uplink::default(),
+            vms: Vms::default(),
             offload: true,
         }
     }
@@ -80,6 +94,7 @@ pub struct Wishes {
     pub underlay: Option<Underlay>,
     pub ports: Option<Ports>,
     pub uplink: Option<Uplink>,
+    pub vms: Option<Vms>,
     pub offload: Option<bool>,
 }
 
@@ -91,6 +106,9 @@ impl Wishes {
             && *there != wanted
         {
             bail!("the laboratory is up with other settings ({there}); take it down first: {TAKE_DOWN}");
+        }
+        if wanted.vms == Vms::Qemu && wanted.ports == Ports::Veth {
+            bail!("machines have taps: `--vms qemu` does not go with `--ports veth`");
         }
         Ok(wanted)
     }
@@ -104,6 +122,7 @@ impl Wishes {
             underlay: self.underlay.unwrap_or(there.underlay),
             ports: self.ports.unwrap_or(there.ports),
             uplink: self.uplink.unwrap_or(there.uplink),
+            vms: self.vms.unwrap_or(there.vms),
             offload: self.offload.unwrap_or(there.offload),
         }
     }
@@ -128,10 +147,11 @@ impl std::fmt::Display for Settings {
         };
         write!(
             f,
-            ", underlay {}, ports {}, uplink {}, offload {}",
+            ", underlay {}, ports {}, uplink {}, vms {}, offload {}",
             name(self.underlay.to_possible_value()),
             name(self.ports.to_possible_value()),
             name(self.uplink.to_possible_value()),
+            name(self.vms.to_possible_value()),
             if self.offload { "on" } else { "off" }
         )
     }

@@ -4,7 +4,7 @@ use crate::installation::Component;
 use crate::netns::Netns;
 use crate::plan::{GUEST_INTERFACE, GUEST_PREFIX, GUESTS, Host, NETWORK, Plan, UPLINK};
 use crate::record::{self, Memory};
-use crate::settings::Settings;
+use crate::settings::{Settings, Vms};
 use anyhow::Result;
 use serde::Serialize;
 use std::fmt::Write;
@@ -51,7 +51,8 @@ pub struct HostStatus {
 pub struct VmStatus {
     pub name: String,
     pub network: String,
-    pub netns: String,
+    /// None if it is a machine of its own.
+    pub netns: Option<String>,
     pub interface: String,
     pub address: IpAddr,
     pub prefix: u8,
@@ -107,7 +108,7 @@ impl Status {
         let vms = GUESTS.iter().map(|guest| VmStatus {
             name: guest.name.to_owned(),
             network: NETWORK.to_owned(),
-            netns: plan.netns(guest.name),
+            netns: (plan.settings.vms == Vms::Netns).then(|| plan.netns(guest.name)),
             interface: GUEST_INTERFACE.to_owned(),
             address: guest.address.into(),
             prefix: GUEST_PREFIX,
@@ -153,7 +154,9 @@ impl Status {
             let _ = writeln!(
                 text,
                 "vm          {:<8} {:<12} {at} on {}",
-                vm.name, vm.netns, vm.host
+                vm.name,
+                vm.netns.as_deref().unwrap_or("(qemu)"),
+                vm.host
             );
         }
         if let Some(registry) = &self.registry {
@@ -163,6 +166,11 @@ impl Status {
                 "", registry.netns, registry.address
             );
             let _ = writeln!(text, "cli         {}", registry.cli.display());
+            let _ = writeln!(
+                text,
+                "in guests   {} NAME COMMAND",
+                self.state_dir.join("guest").display()
+            );
         }
         for process in &self.processes {
             let pid = process.pid.map_or("dead".to_owned(), |pid| pid.to_string());

@@ -7,7 +7,7 @@ use crate::netns::{self, Netns};
 use crate::plan::{GUEST_INTERFACE, GUESTS, Plan, Prefix};
 use crate::programs::Programs;
 use crate::record::{self, Memory, Wishes};
-use crate::settings::TAKE_DOWN;
+use crate::settings::{TAKE_DOWN, Vms};
 use crate::{bpffs, down, links, ports, underlay};
 use anyhow::{Result, bail, ensure};
 use std::path::Path;
@@ -76,8 +76,9 @@ pub(crate) fn up_locked(
         say("registry: network, hosts, guests, placements and the first pair");
         installation::populate(&plan, &cli)?;
     }
-    cli::write_script(&plan, programs)?;
-    for guest in GUESTS {
+    cli::write_scripts(&plan, programs)?;
+    let namespaces = GUESTS.into_iter().filter(|_| plan.settings.vms == Vms::Netns);
+    for guest in namespaces {
         let netns = Netns::named(&plan.netns(guest.name));
         if !populated || !links::exists(&netns, GUEST_INTERFACE)? {
             ports::ensure(&plan, &guest, &installation::registered(&cli, &guest)?)?;

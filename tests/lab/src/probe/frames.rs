@@ -43,22 +43,24 @@ const MOST_AT_ONCE: usize = 64;
 impl RawSender {
     /// Hands frames to the interface itself, past its queue: what it does not take is lost.
     pub fn pass_queue_by(&self) -> io::Result<()> {
+        self.set(libc::PACKET_QDISC_BYPASS)
+    }
+
+    fn set(&self, option: libc::c_int) -> io::Result<()> {
         let yes: libc::c_int = 1;
         let length = size_of::<libc::c_int>() as libc::socklen_t;
+        let (socket, value) = (self.0.as_raw_fd(), (&raw const yes).cast());
         // SAFETY: the value lives through the call, and `length` is its size.
-        let done = unsafe {
-            libc::setsockopt(
-                self.0.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_QDISC_BYPASS,
-                (&raw const yes).cast(),
-                length,
-            )
-        };
+        let done = unsafe { libc::setsockopt(socket, libc::SOL_PACKET, option, value, length) };
         if done < 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(())
+    }
+
+    /// From now on each frame begins with a virtio-net header of 10 bytes, as `PACKET_VNET_HDR` has it.
+    pub fn announce_header(&self) -> io::Result<()> {
+        self.set(libc::PACKET_VNET_HDR)
     }
 
     /// Sends one frame `times` times, but no more than 64, in one call.

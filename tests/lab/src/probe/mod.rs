@@ -4,6 +4,7 @@
 //! So everything here is made by a call inside [`Netns::run`](crate::netns::Netns::run) and used wherever it suits. Nothing here needs
 //! a program of the machine: a fresh one has no `ping`. Every wait has an end.
 
+pub mod cli;
 mod datagrams;
 mod echo;
 mod flood;

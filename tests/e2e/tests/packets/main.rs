@@ -35,7 +35,6 @@ mod pairs;
 mod random;
 mod run;
 mod segments;
-mod to_tap;
 mod used;
 mod vouching;
 mod world;

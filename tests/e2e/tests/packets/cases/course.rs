@@ -24,6 +24,9 @@ use pairgate_agent::{
 use pairgate_packet::{address::wide, ip::Family};
 use std::net::IpAddr;
 
+/// Somebody else's packet mark, which frames come with.
+pub(crate) const FOREIGN_MARK: u32 = 5;
+
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -124,13 +127,13 @@ impl Course {
         self.judge(&what, way, (program, slot), &frame, &ran, outcome, &moved);
     }
 
-    /// One frame through one program; what was held before is forgotten.
+    /// One frame through one program, with a mark that is not ours; what was held before is forgotten.
     pub(crate) fn through(&mut self, program: Program, interface: u32, frame: &[u8], gso: (u32, u32)) -> Ran {
         while self.world.next_held().is_some() {}
         let baggage = Baggage {
             gso_size: gso.0,
             gso_segments: gso.1,
-            ..Baggage::default()
+            mark: FOREIGN_MARK,
         };
         self.runs += 1;
         self.world.run(program, interface, frame, baggage)
@@ -162,7 +165,9 @@ impl Course {
                 assert_eq!(ran.action, REDIRECT, "{what}");
                 let (expected, mark) = match (outcome, way) {
                     (ANSWERED, _) => (answer(frame), self.world.loaded.mark()),
-                    (_, Way::TapToUplink) => (wrapped(&self.world, &packet, self.flow_port(ran)), 0),
+                    (_, Way::TapToUplink) => {
+                        (wrapped(&self.world, &packet, self.flow_port(ran)), FOREIGN_MARK)
+                    }
                     (_, Way::UplinkToTap) => (delivered(&packet), self.world.loaded.mark()),
                     (_, Way::TapToTap) => (next_door(&packet), self.world.loaded.mark()),
                 };

@@ -2,7 +2,7 @@
 //! each family inside. Whatever is not exactly ours is the host's and stays as it came; what is ours and not as its
 //! handle's pair is dies.
 use super::{
-    course::{Course, Way},
+    course::{Course, FOREIGN_MARK, Way},
     seed::Frame,
     table::{PASSES, Setup},
 };
@@ -99,8 +99,8 @@ pub(crate) fn run(course: &mut Course, case: &Outer) {
                 Some(delivered(&inner.bytes)),
                 course.world.loaded.mark(),
             ),
-            "not ours" => (NEXT, Some(sent), 0),
-            _ => (DROP, None, 0),
+            "not ours" => (NEXT, Some(sent), FOREIGN_MARK),
+            _ => (DROP, None, FOREIGN_MARK),
         };
         let counted = if outcome == PASSES { "passed" } else { outcome };
         let counts = if action == NEXT {

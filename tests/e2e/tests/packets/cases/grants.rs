@@ -1,7 +1,10 @@
 //! What a pair carries. The sender's host passes what the grant names, and what may be an answer because it comes from
 //! a port that the grant names; the receiver's host passes what the grant names, and answers to what its own guest
 //! has opened.
-use super::table::{CARRIED, Case, Outcomes, PASSES, Setup, both, dies, differ, pair, v6};
+use super::{
+    addresses::NEIGHBOUR,
+    table::{CARRIED, Case, HELD, Outcomes, PASSES, Setup, both, dies, differ, pair, v6},
+};
 use crate::pairs::carries;
 use pairgate_abi::{CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES};
 
@@ -27,12 +30,17 @@ fn many(now: &mut Setup) {
     now.carries = carries(CARRIES_GRANTS, &entries);
 }
 
+/// Port 53 of TCP and UDP.
+fn names(now: &mut Setup) {
+    now.carries = carries(CARRIES_GRANTS, &[(6, 53, 53), (17, 53, 53)]);
+}
+
 fn replies(now: &mut Setup) {
     now.carries = carries(CARRIES_REPLIES, &[]);
 }
 
 pub(crate) fn cases() -> Vec<Case> {
-    [ports(), protocols(), answers(), only_replies(), forms()]
+    [ports(), protocols(), edges(), answers(), only_replies(), forms()]
         .into_iter()
         .flatten()
         .collect()
@@ -90,6 +98,33 @@ fn protocols() -> Vec<Case> {
     ]
 }
 
+/// Several entries side by side, and numbers at the ends of their range.
+#[rustfmt::skip] // one case, one line
+fn edges() -> Vec<Case> {
+    vec![
+        both("grant: one port of two protocols, TCP", |s| s.segment(1, 53), CARRIED).when(names),
+        both("grant: one port of two protocols, UDP", |s| s.udp(), CARRIED).when(names),
+        both("grant: one port of two protocols, SCTP", |s| s.of(132, &[0, 1, 0, 53, 0, 0, 0, 0, 0, 0, 0, 0]), REFUSED).when(names),
+        both("grant: one port of two protocols, neither", |s| s.datagram(1, 54, b"x"), REFUSED).when(names),
+        both("grant: the end of one range and the start of the next, below", |s| s.segment(1, 100), CARRIED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(6, 50, 100), (6, 101, 150)])),
+        both("grant: the end of one range and the start of the next, above", |s| s.segment(1, 101), CARRIED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(6, 50, 100), (6, 101, 150)])),
+        both("grant: the highest port alone", |s| s.segment(1, 65_535), CARRIED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(6, 65_535, 65_535)])),
+        both("grant: the highest port alone, one below", |s| s.segment(1, 65_534), REFUSED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(6, 65_535, 65_535)])),
+        both("grant: protocol 255", |s| s.of(255, &[1; 4]), CARRIED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(255, 0, 0)])),
+        both("grant: protocol 255, and 254's number of ports", |s| s.of(200, &[1; 4]), REFUSED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(255, 0, 65_535)])),
+        differ("grant: protocol 0", |s| s.of(0, &[1; 8]), CARRIED, dies("extension_header")).when(|now| now.carries = carries(CARRIES_GRANTS, &[(0, 0, 0)])),
+        both("grant: a protocol without ports, whose entry has some", |s| s.of(47, &[0; 8]), CARRIED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(47, 7, 9)])),
+        differ("grant: ICMP of IPv4 alone", |s| s.echo(7), CARRIED, REFUSED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(1, 0, 0)])),
+        differ("grant: ICMP of IPv6 alone", |s| s.echo(7), REFUSED, CARRIED).when(|now| now.carries = carries(CARRIES_GRANTS, &[(58, 0, 0)])),
+        both("grant: TCP's own port, cut short", |s| s.of(6, &[0, 1, 1, 0xbb, 0, 0, 0, 0]), dies("too_short")).when(web),
+        both("grant: its port, by a UDP length that lies", |s| s.datagram(1, 1500, b"x").body(4, &[0, 0]), dies("bad_header")).when(range),
+        both("grant: its port, from another's address", |s| s.segment(1, 443).source(NEIGHBOUR), dies("spoofed_address")).when(web),
+        both("grant: its port, in a tag", |s| s.segment(1, 443).tagged(&[0x81, 0, 0, 5]), dies("vlan")).when(web),
+        both("grant: its port, and the pair has ended", |s| s.segment(1, 443), [HELD, "expired", HELD]).when(|now| { web(now); now.deadline = Some(-1); }),
+        both("grant: another port, and the pair has ended", |s| s.segment(1, 444), [HELD, "expired", HELD]).when(|now| { web(now); now.deadline = Some(-1); }),
+    ]
+}
+
 #[rustfmt::skip] // one case, one line
 fn answers() -> Vec<Case> {
     vec![
@@ -102,6 +137,13 @@ fn answers() -> Vec<Case> {
         both("answer: of a datagram", |s| s.datagram(2000, 7, b"x"), CARRIED).when(|now| { range(now); now.opened = Some(|s| s.datagram(7, 2000, b"q")); }),
         both("answer: of SCTP", |s| s.of(132, &[0x0b, 0x59, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]), CARRIED).when(|now| { now.carries = carries(CARRIES_GRANTS, &[(132, 2905, 2905)]); now.opened = Some(|s| s.of(132, &[0, 9, 0x0b, 0x59, 0, 0, 0, 0, 0, 0, 0, 0])); }),
         both("answer: a start from the granted port", |s| s.tcp().body(0, &[1, 0xbb, 0x9c, 0x40]), NO_QUESTION).when(web),
+        both("answer: an end", |s| s.tcp().body(0, &[1, 0xbb, 0x9c, 0x40]).body(13, &[0x11]), CARRIED).when(|now| { web(now); now.opened = Some(|s| s.segment(40_000, 443)); }),
+        both("answer: a reset", |s| s.tcp().body(0, &[1, 0xbb, 0x9c, 0x40]).body(13, &[4]), CARRIED).when(|now| { web(now); now.opened = Some(|s| s.segment(40_000, 443)); }),
+        both("answer: to port 0", |s| s.segment(443, 0), CARRIED).when(|now| { web(now); now.opened = Some(|s| s.segment(0, 443)); }),
+        both("answer: to what was opened towards another", |s| s.segment(443, 40_000), NO_QUESTION).when(|now| { web(now); now.opened = Some(|s| s.segment(40_000, 443).destination(NEIGHBOUR)); }),
+        both("answer: to what another has opened", |s| s.segment(443, 40_000), NO_QUESTION).when(|now| { web(now); now.opened = Some(|s| s.segment(40_000, 443).source(NEIGHBOUR)); }),
+        both("answer: and the lease has ended", |s| s.segment(443, 40_000), ["lease"; 3]).when(|now| { web(now); now.lease = Some(-1); now.opened = Some(|s| s.segment(40_000, 443)); }),
+        both("answer: and the pair has ended", |s| s.segment(443, 40_000), [HELD, "expired", HELD]).when(|now| { web(now); now.deadline = Some(-1); now.opened = Some(|s| s.segment(40_000, 443)); }),
         both("answer: to what is granted anyway", |s| s.segment(443, 443), CARRIED).when(|now| { web(now); now.opened = Some(|s| s.segment(443, 443)); }),
     ]
 }
@@ -124,7 +166,7 @@ fn only_replies() -> Vec<Case> {
         both("replies: a protocol without ports, asked", |s| s.of(47, &[0; 8]), CARRIED).when(|now| { replies(now); now.opened = Some(|s| s.of(47, &[0; 8])); }),
         both("replies: a protocol without ports, not asked", |s| s.of(47, &[0; 8]), NO_QUESTION).when(replies),
         both("replies: another protocol without ports", |s| s.of(4, &[0x45; 20]), NO_QUESTION).when(|now| { replies(now); now.opened = Some(|s| s.of(47, &[0; 8])); }),
-        both("replies: from a foreign source", |s| s.segment(80, 40_000).source(super::addresses::NEIGHBOUR), dies("spoofed_address")).when(|now| { replies(now); now.opened = Some(|s| s.segment(40_000, 80)); }),
+        both("replies: from a foreign source", |s| s.segment(80, 40_000).source(NEIGHBOUR), dies("spoofed_address")).when(|now| { replies(now); now.opened = Some(|s| s.segment(40_000, 80)); }),
     ]
 }
 

@@ -33,10 +33,11 @@ use std::{
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
 };
+use table::{Case, NOTHING};
 
 /// A line of any table.
 enum Line {
-    Packet(table::Case),
+    Packet(Case),
     Outer(outer::Outer),
     Guard(guard::Guard),
     Wired(wired::Wired),
@@ -65,6 +66,20 @@ impl Line {
                 words.filter(|word| !word.contains(" or ")).collect()
             }
         }
+    }
+
+    /// True if it is run in both families, each of the three ways.
+    fn is_everywhere(&self) -> bool {
+        let ways = match self {
+            Self::Packet(Case {
+                four: Some((_, four)),
+                six: Some((_, six)),
+                ..
+            }) => [*four, *six],
+            Self::Wired(line) => [line.four, line.six],
+            Self::Packet(_) | Self::Outer(_) | Self::Guard(_) => return false,
+        };
+        !ways.as_flattened().contains(&NOTHING)
     }
 
     fn run(&self, course: &mut Course) {
@@ -155,5 +170,13 @@ fn the_cases_have_names_of_their_own_and_every_drop_reason_among_them() {
         .filter(|word| !words.contains(word))
         .collect();
     assert_eq!(missing, [""; 0], "no line dies of it");
-    println!("{} named cases", names.len());
+    let everywhere = lines.iter().filter(|line| line.is_everywhere()).count();
+    assert!(
+        everywhere >= 550,
+        "{everywhere} cases go all ways in both families"
+    );
+    println!(
+        "{} named cases, {everywhere} of them in both families and all three ways",
+        names.len()
+    );
 }

@@ -20,7 +20,7 @@ mod to_tap;
 mod verdict;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use pairgate_abi::Direction;
+use pairgate_abi::{Direction, DropReason};
 use skb::Skb;
 
 /// What a guest sends; on the tap's ingress.
@@ -53,6 +53,25 @@ pub fn to_tap(context: TcContext) -> i32 {
     let (skb, mut slot) = (Skb::new(context), 0);
     let result = to_tap::run(&skb, &mut slot);
     verdict::finish(&skb, Direction::ToTap, slot, result)
+}
+
+/// Behind the programs that take frames in from a guest or from the VXLAN device, on the same hooks. Those never let a
+/// frame go on, so what comes here has come past them: somebody has taken one off.
+#[classifier]
+pub fn stop_in(context: TcContext) -> i32 {
+    let skb = Skb::new(context);
+    let direction = if skb.interface() == maps::settings().vxlan {
+        Direction::FromVxlan
+    } else {
+        Direction::FromTap
+    };
+    verdict::finish(&skb, direction, 0, Err(DropReason::NoState))
+}
+
+/// The same behind `to_tap`.
+#[classifier]
+pub fn stop_out(context: TcContext) -> i32 {
+    verdict::finish(&Skb::new(context), Direction::ToTap, 0, Err(DropReason::NoState))
 }
 
 /// Never reached: the verifier refuses a program that holds this loop.

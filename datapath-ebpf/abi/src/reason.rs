@@ -26,7 +26,7 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    /// The programs know nothing of this interface, or a setting they need is missing.
+    /// The programs know nothing of this interface, a setting they need is missing, or a program was taken off it.
     NoState = 0, "no_state";
     /// The frame ends before the headers that its own bytes announce.
     TooShort = 1, "too_short";

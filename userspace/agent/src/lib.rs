@@ -47,6 +47,7 @@ pub mod registry_link;
 pub mod renew;
 pub mod request;
 pub mod run;
+pub mod silence;
 pub mod tap_name;
 pub mod taps;
 pub mod totals;

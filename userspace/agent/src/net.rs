@@ -8,7 +8,7 @@ use netlink_packet_route::{
     address::AddressAttribute,
     link::{
         AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
-        LinkInfo, LinkLayerType, LinkMessage,
+        LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
     },
     route::{RouteAddress, RouteAttribute, RouteType},
 };
@@ -46,6 +46,12 @@ pub struct Link {
     pub is_tap: bool,
     /// One end of a veth pair.
     pub is_veth: bool,
+    /// It takes part in ARP: it asks, and answers.
+    pub has_arp: bool,
+    /// The bridge, bond or the like that takes what it receives.
+    pub controller: Option<u32>,
+    /// Somebody's XDP program, by its number: it sees every frame before ours do.
+    pub xdp: Option<u32>,
     /// What a VXLAN device is set to; none if it is not one.
     pub vxlan: Option<Vxlan>,
     /// For a tap: packets that the guest has read.
@@ -140,6 +146,12 @@ impl Net {
 
     pub async fn set_up(&self, index: u32) -> Result<(), NetError> {
         self.set(index, "bring up interface", LinkMessageBuilder::up)
+            .await
+    }
+
+    /// The interface neither asks nor answers by ARP.
+    pub async fn set_no_arp(&self, index: u32) -> Result<(), NetError> {
+        self.set(index, "switch ARP off on interface", |link| link.arp(false))
             .await
     }
 
@@ -295,6 +307,7 @@ fn read_link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         is_up: flags.contains(LinkFlags::Up),
+        has_arp: !flags.contains(LinkFlags::Noarp),
         ..Link::default()
     };
     for attribute in message.attributes {
@@ -304,6 +317,10 @@ fn read_link(message: LinkMessage) -> Link {
             link.mtu = mtu;
         } else if let LinkAttribute::IfAlias(alias) = attribute {
             link.alias = Some(alias);
+        } else if let LinkAttribute::Controller(controller) = attribute {
+            link.controller = Some(controller).filter(|index| *index != 0);
+        } else if let LinkAttribute::Xdp(xdp) = attribute {
+            link.xdp = xdp.iter().find_map(program_of);
         } else if let LinkAttribute::Carrier(carrier) = attribute {
             // Not the flag `LOWER_UP`, which an interface that is down lacks too.
             link.has_carrier = carrier != 0;
@@ -318,6 +335,13 @@ fn read_link(message: LinkMessage) -> Link {
         }
     }
     link
+}
+
+fn program_of(xdp: &LinkXdp) -> Option<u32> {
+    if let LinkXdp::ProgId(program) = xdp {
+        return Some(*program);
+    }
+    None
 }
 
 fn read_vxlan(info: &LinkInfo) -> Option<Vxlan> {

@@ -7,7 +7,10 @@
 //! It has no address, stands in no bridge and learns nothing. It is down until its program holds it: without the
 //! program, what comes out of it would enter the host's stack.
 
-use crate::net::{Link, Net, NetError, Vxlan};
+use crate::{
+    net::{Link, Net, NetError, Vxlan},
+    taps::{self, TapError},
+};
 use std::fs;
 
 /// Its name; there is one agent per network namespace.
@@ -37,6 +40,8 @@ pub enum PortError {
     Vanished,
     #[error(transparent)]
     Net(#[from] NetError),
+    #[error(transparent)]
+    Silence(#[from] TapError),
 }
 
 impl OverlayPort {
@@ -140,9 +145,13 @@ async fn make(net: &Net, port: u16, index: Option<u32>) -> Result<u32, PortError
     Ok(link.index)
 }
 
-async fn claim(net: &Net, index: u32) -> Result<(), NetError> {
+async fn claim(net: &Net, index: u32) -> Result<(), PortError> {
     net.set_alias(index, ALIAS).await?;
-    net.refuse_own_addresses(index).await
+    net.refuse_own_addresses(index).await?;
+    if let Some(link) = net.link(index).await? {
+        taps::silence(net, &link).await?;
+    }
+    Ok(())
 }
 
 /// Names who has the port.

@@ -1,6 +1,6 @@
 //! Makes, adopts and removes the taps of this host's guests.
 //!
-//! A tap is made down, without addresses, with IPv6 off, and stays the agent's private and passing thing until
+//! A tap is made down, without addresses, silent ([`crate::silence`]), and stays the agent's private and passing thing until
 //! its programs hold it: only then is it made to outlive the agent and brought up. An agent that dies in
 //! between leaves nothing. Once it is up, the tap and its programs stay when the agent ends; the next agent
 //! knows it by its alias, which names the VM.
@@ -16,10 +16,11 @@ use crate::{
     adopt::Adoption,
     goal::Guest,
     net::{Link, Net, NetError},
+    silence,
     tap_name::TapName,
 };
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     os::fd::AsRawFd,
 };
@@ -71,6 +72,8 @@ pub enum TapError {
         name: TapName,
         source: io::Error,
     },
+    #[error("cannot set what keeps the host silent on {name}: {source}")]
+    Setting { name: String, source: io::Error },
     #[error(transparent)]
     Net(#[from] NetError),
     #[error("tap {name} vanished while it was being made")]
@@ -106,9 +109,10 @@ pub async fn ready(net: &Net, guest: &Guest, adoption: &Adoption) -> Result<Opti
     if let Some(link) = net.link_by_name(name.as_str()).await? {
         let ours = own_tap(&link).is_some_and(|tap| tap.vm == guest.id);
         return if ours {
+            silence(net, &link).await?;
             Ok(Some(ReadyTap::new(&link, None)))
         } else if adopted(std::slice::from_ref(&link), adoption).next().is_some() {
-            disable_ipv6(name)?;
+            silence(net, &link).await?;
             Ok(Some(ReadyTap::new(&link, None)))
         } else {
             Err(TapError::Foreign { name: name.clone() })
@@ -120,7 +124,7 @@ pub async fn ready(net: &Net, guest: &Guest, adoption: &Adoption) -> Result<Opti
     let vanished = || TapError::Vanished { name: name.clone() };
     let queue = create(name)?;
     let link = net.link_by_name(name.as_str()).await?.ok_or_else(vanished)?;
-    disable_ipv6(name)?;
+    silence(net, &link).await?;
     net.set_alias(link.index, &format!("{ALIAS}{}", guest.id)).await?;
     Ok(Some(ReadyTap::new(&link, Some(queue))))
 }
@@ -144,15 +148,22 @@ pub async fn remove(net: &Net, index: u32) -> Result<(), NetError> {
     net.delete(index).await
 }
 
-/// No address of any kind may appear on a tap by itself.
-fn disable_ipv6(name: &TapName) -> Result<(), TapError> {
-    // The kernel shows each process its own network namespace here.
-    let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
-    match fs::write(path, "1") {
-        // No IPv6 in this kernel: nothing to disable.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done.map_err(kernel("switch IPv6 off on", name)),
+/// Nothing that comes in by a tap shall be heard by the host's own stack, even if somebody takes our programs off;
+/// returns what was not so.
+pub async fn silence(net: &Net, link: &Link) -> Result<Vec<String>, TapError> {
+    let kept = silence::keep(&link.name).map_err(|source| TapError::Setting {
+        name: link.name.clone(),
+        source,
+    })?;
+    let mut mended: Vec<_> = kept
+        .into_iter()
+        .map(|deviation| format!("{} was {}", deviation.setting.key(&link.name), deviation.found))
+        .collect();
+    if link.has_arp {
+        net.set_no_arp(link.index).await?;
+        mended.push(format!("{} took part in ARP", link.name));
     }
+    Ok(mended)
 }
 
 fn kernel(verb: &'static str, name: &TapName) -> impl Fn(io::Error) -> TapError {

@@ -16,8 +16,11 @@ use std::{
     time::Duration,
 };
 
-fn both(tap: u32) -> Vec<(u32, Program)> {
-    vec![(tap, Program::FromTap), (tap, Program::ToTap)]
+/// Every link of a tap, as the pins list them.
+fn all_of(tap: u32) -> Vec<(u32, Program)> {
+    let mut links = Program::OF_TAP.map(|program| (tap, program));
+    links.sort_unstable();
+    links.to_vec()
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn a_new_agent_takes_over_maps_mark_and_links_under_fire_without_a_gap() {
     );
     assert_eq!(
         pins.links().unwrap().len(),
-        3,
+        5,
         "links were added instead of replaced"
     );
     assert!(
@@ -158,7 +161,7 @@ fn a_tap_made_anew_under_the_old_name_gets_links_of_its_own() {
         [old],
         "its map entries would stay for the next user"
     );
-    assert_eq!(loaded.pins().links().unwrap(), both(new));
+    assert_eq!(loaded.pins().links().unwrap(), all_of(new));
     drop(guest);
     assert_eq!(loaded.remove_stale_links().unwrap(), [new]);
 }
@@ -177,7 +180,7 @@ fn a_pin_that_names_an_index_but_runs_elsewhere_is_not_believed() {
     let guest = Tap::new("guest");
     let new = guest.index();
     // As if the kernel had given the old index to the new tap: the pins of the dead links carry its number.
-    for program in [Program::FromTap, Program::ToTap] {
+    for program in Program::OF_TAP {
         std::fs::rename(loaded.pins().link(old, program), loaded.pins().link(new, program)).unwrap();
     }
     assert!(
@@ -199,21 +202,69 @@ fn a_pin_that_names_an_index_but_runs_elsewhere_is_not_believed() {
 }
 
 #[test]
-fn a_pin_that_someone_removed_is_missed_and_made_again() {
+fn a_program_whose_pin_somebody_removes_runs_on_and_is_pinned_again() {
     let mut world = World::new();
     let tap = world.loaded.attach_tap("guest").unwrap();
-    // Many times, because the kernel takes the link down a moment after its pin is gone.
+    let pin = world.loaded.pins().link(tap, Program::ToTap);
+    assert_eq!(world.loaded.pin_again().unwrap(), []);
+    std::fs::remove_file(&pin).unwrap();
+    assert_eq!(
+        world.loaded.attached_taps().unwrap(),
+        [tap],
+        "the program went with its pin"
+    );
+    assert_eq!(world.loaded.pin_again().unwrap(), [(tap, Program::ToTap)]);
+    assert!(pin.exists());
+    // And it is this link that the pin names: it holds without us.
+    let World { loaded, guest, .. } = world;
+    drop(loaded);
+    let again = load(guest.index());
+    assert_eq!(again.attached_taps().unwrap(), [tap]);
+}
+
+#[test]
+fn a_program_that_someone_took_off_is_missed_and_put_back() {
+    let mut world = World::new();
+    let tap = world.loaded.attach_tap("guest").unwrap();
+    // Many times, because the kernel takes a link down a moment after it is let go of.
     for _ in 0..10 {
-        std::fs::remove_file(world.loaded.pins().link(tap, Program::ToTap)).unwrap();
-        assert!(!world.loaded.holds(Program::ToTap, tap).unwrap());
-        assert_eq!(
-            world.loaded.attached_taps().unwrap(),
-            [0; 0],
-            "half a guard was taken for a whole one"
-        );
+        for program in Program::OF_TAP {
+            others::detach(&world.loaded.pins().link(tap, program));
+            assert!(!world.loaded.holds(program, tap).unwrap());
+            assert_eq!(
+                world.loaded.attached_taps().unwrap(),
+                [0; 0],
+                "half a guard was taken for a whole one"
+            );
+        }
         world.loaded.attach_tap("guest").unwrap();
         assert_eq!(world.loaded.attached_taps().unwrap(), [tap]);
     }
+}
+
+#[test]
+fn without_its_file_system_of_pins_an_agent_keeps_its_programs_and_says_so() {
+    let mut world = World::new();
+    let tap = world.loaded.attach_tap("guest").unwrap();
+    let (nothing, flags) = (None::<&str>, nix::mount::MsFlags::empty());
+    let mount = |kind| nix::mount::mount(Some(kind), "/sys/fs/bpf", Some(kind), flags, nothing).unwrap();
+    nix::mount::umount2("/sys/fs/bpf", nix::mount::MntFlags::MNT_DETACH).unwrap();
+    // The machine's own one is below.
+    mount("tmpfs");
+    let refused = world.loaded.pin_again().unwrap_err().to_string();
+    assert!(refused.contains("mount -t bpf"), "{refused}");
+    assert!(
+        world.loaded.attach_tap("guest").is_err(),
+        "nobody was told that the programs end with the agent"
+    );
+    assert_eq!(
+        world.loaded.attached_taps().unwrap(),
+        [tap],
+        "the programs are gone"
+    );
+    mount("bpf");
+    let again = world.loaded.pin_again().unwrap();
+    assert_eq!(again, all_of(tap));
 }
 
 #[test]

@@ -29,6 +29,7 @@ mod host_stack;
 mod ipv6;
 mod lies;
 mod next_door;
+mod no_program;
 mod opening;
 mod others;
 mod pairs;

@@ -1,12 +1,19 @@
 //! eBPF programs of other people, in the kernel's own code: what ours must live with.
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 const LOAD: libc::c_int = 5;
+const OPEN_PIN: libc::c_int = 7;
 const TEST_RUN: libc::c_int = 10;
 const LINK: libc::c_int = 28;
+const LINK_DETACH: libc::c_int = 34;
 pub(crate) type Code = Vec<[u8; 8]>;
 
 /// A program of somebody else on an interface's ingress, before all that are there. Gone when this is dropped.
@@ -26,6 +33,18 @@ impl Other {
             _link: descriptor(LINK, &mut link),
         }
     }
+}
+
+/// Takes a pinned link's program off its interface, as any tool can that has the right; the pin stays, and is an empty
+/// shell.
+pub(crate) fn detach(pin: &Path) {
+    let path = CString::new(pin.as_os_str().as_bytes()).unwrap();
+    let mut get = [0_u8; 16];
+    get[0..8].copy_from_slice(&(path.as_ptr() as u64).to_ne_bytes());
+    let link = descriptor(OPEN_PIN, &mut get);
+    let mut detach = [0_u8; 4];
+    detach.copy_from_slice(&link.as_raw_fd().to_ne_bytes());
+    bpf(LINK_DETACH, &mut detach);
 }
 
 /// Ends a program: 0 passes the frame to the host, -1 to the next program.

@@ -3,18 +3,17 @@
 //! A link belongs to one interface for its whole life. When the interface is deleted its pin stays as an
 //! empty shell, and a new interface may get the same name or even the same index: so a pinned link counts
 //! only if the kernel names it among those that run on the interface now.
-use super::{kernel, load::Loaded};
+use super::{kernel, links::runs_on, load::Loaded};
 use aya::{
-    pin::PinError,
     programs::{
         LinkOrder, ProgramError, TcAttachType,
-        links::{FdLink, LinkError, PinnedLink},
+        links::FdLink,
         tc::{SchedClassifierLink, TcAttachOptions},
     },
     sys::SyscallError,
 };
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
-use std::{fs, io, path::Path};
+use std::io;
 
 /// `BPF_TCX_INGRESS` of the kernel's attach types.
 const TCX_INGRESS: u32 = 46;
@@ -35,11 +34,24 @@ pub enum Program {
     ToTap,
     /// What arrived big from other hosts: the VXLAN device's ingress.
     FromVxlan,
+    /// Behind `from_tap` or `from_vxlan`: drops what has come past it.
+    StopIn,
+    /// Behind `to_tap`, likewise.
+    StopOut,
 }
 
 impl Program {
     /// Every program.
-    pub const ALL: [Self; 4] = [Self::FromTap, Self::FromUplink, Self::ToTap, Self::FromVxlan];
+    pub const ALL: [Self; 6] = [
+        Self::FromTap,
+        Self::FromUplink,
+        Self::ToTap,
+        Self::FromVxlan,
+        Self::StopIn,
+        Self::StopOut,
+    ];
+    /// Those of a tap, in the order in which they are attached: what stops comes first, and judges last.
+    pub const OF_TAP: [Self; 4] = [Self::StopIn, Self::StopOut, Self::FromTap, Self::ToTap];
 
     /// Its name in the object and in the pin directory.
     pub const fn name(self) -> &'static str {
@@ -48,6 +60,8 @@ impl Program {
             Self::FromUplink => "from_uplink",
             Self::ToTap => "to_tap",
             Self::FromVxlan => "from_vxlan",
+            Self::StopIn => "stop_in",
+            Self::StopOut => "stop_out",
         }
     }
 
@@ -56,10 +70,20 @@ impl Program {
         Self::ALL.into_iter().find(|program| program.name() == name)
     }
 
-    const fn side(self) -> (TcAttachType, u32) {
+    pub(super) const fn side(self) -> (TcAttachType, u32) {
         match self {
-            Self::FromTap | Self::FromUplink | Self::FromVxlan => (TcAttachType::Ingress, TCX_INGRESS),
-            Self::ToTap => (TcAttachType::Egress, TCX_EGRESS),
+            Self::FromTap | Self::FromUplink | Self::FromVxlan | Self::StopIn => {
+                (TcAttachType::Ingress, TCX_INGRESS)
+            }
+            Self::ToTap | Self::StopOut => (TcAttachType::Egress, TCX_EGRESS),
+        }
+    }
+
+    /// One that judges runs before all others, which could pass frames behind its back; one that stops behind them.
+    fn order(self) -> LinkOrder {
+        match self {
+            Self::FromTap | Self::FromUplink | Self::ToTap | Self::FromVxlan => LinkOrder::first(),
+            Self::StopIn | Self::StopOut => LinkOrder::last(),
         }
     }
 }
@@ -133,6 +157,8 @@ impl Loaded {
     /// Puts `from_vxlan` on the VXLAN device, or replaces the one that is there. To be called while the device
     /// is still down, unless an earlier agent's program holds it. Returns the interface's index.
     pub fn attach_vxlan(&mut self, interface: &str) -> Result<u32, AttachError> {
+        let index = index_of(interface)?;
+        self.attach(Program::StopIn, interface, index)?;
         self.attach_alone(Program::FromVxlan, interface)
     }
 
@@ -148,51 +174,26 @@ impl Loaded {
         Ok(index)
     }
 
-    /// Puts both programs on a tap, or replaces those that are there. To be called while the tap is still
+    /// Puts the programs on a tap, or replaces those that are there. To be called while the tap is still
     /// down: when it returns, the tap may be brought up. Returns the interface's index.
     pub fn attach_tap(&mut self, interface: &str) -> Result<u32, AttachError> {
         let index = index_of(interface)?;
-        self.attach(Program::FromTap, interface, index)?;
-        self.attach(Program::ToTap, interface, index)?;
+        for program in Program::OF_TAP {
+            self.attach(program, interface, index)?;
+        }
         Ok(index)
     }
 
-    /// Takes both programs off a tap that is down or gone; refused while it is up.
+    /// Takes the programs off a tap that is down or gone; refused while it is up.
     pub fn detach_tap(&mut self, interface: u32) -> Result<(), AttachError> {
         if is_up(interface)? {
             return Err(AttachError::TapIsUp { interface });
         }
-        self.unpin(interface, Program::FromTap)?;
-        self.unpin(interface, Program::ToTap)
-    }
-
-    /// Taps that both programs hold right now, by index, as the kernel says.
-    pub fn attached_taps(&self) -> Result<Vec<u32>, AttachError> {
-        let mut taps = Vec::new();
-        for (index, program) in self.links()? {
-            if program == Program::FromTap
-                && self.holds(Program::FromTap, index)?
-                && self.holds(Program::ToTap, index)?
-            {
-                taps.push(index);
-            }
+        // The ones that stop come off last.
+        for program in Program::OF_TAP.into_iter().rev() {
+            self.unpin(interface, program)?;
         }
-        Ok(taps)
-    }
-
-    /// True while the pinned link of `program` runs on the interface: nobody has removed the pin, the
-    /// interface or the program.
-    pub fn holds(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
-        let pin = self.pins().link(interface, program);
-        match open(&pin) {
-            Ok(Some(link)) => runs_on(&link, program, interface),
-            Ok(None) => Ok(false),
-            Err(message) => Err(AttachError::Pin {
-                program,
-                interface,
-                message,
-            }),
-        }
+        Ok(())
     }
 
     /// Lets go of every link whose interface is gone, and returns the indexes of those interfaces: what the
@@ -209,61 +210,47 @@ impl Loaded {
         Ok(gone)
     }
 
-    fn links(&self) -> Result<Vec<(u32, Program)>, AttachError> {
-        self.pins().links().map_err(|source| AttachError::Ask { source })
-    }
-
     fn attach(&mut self, program: Program, interface: &str, index: u32) -> Result<(), AttachError> {
-        let pin = self.pins().link(index, program);
-        let broken = |message: String| AttachError::Pin {
-            program,
-            interface: index,
-            message,
+        // What is held counts more than what is pinned: the pin may be anybody's.
+        let link = match self.held.remove(&(index, program)) {
+            Some(link) if runs_on(&link, program, index)? => Some(link),
+            Some(_) | None => self.pinned(program, index)?,
         };
-        match open(&pin).map_err(broken)? {
-            Some(link) if runs_on(&link, program, index)? => {
-                let link = SchedClassifierLink::try_from(link).map_err(|error| broken(error.to_string()))?;
-                return self.replace(program, interface, link);
+        let link = match link {
+            Some(link) if runs_on(&link, program, index)? => self.replace(program, interface, link)?,
+            Some(_) | None => {
+                self.unpin(index, program)?;
+                let link = self.attach_anew(program, interface)?;
+                if !runs_on(&link, program, index)? {
+                    return Err(AttachError::Replaced {
+                        program,
+                        interface: interface.to_owned(),
+                    });
+                }
+                link
             }
-            Some(_) => self.unpin(index, program)?,
-            None => {}
-        }
-        let link = self.attach_anew(program, interface)?;
-        if !runs_on(&link, program, index)? {
-            return Err(AttachError::Replaced {
-                program,
-                interface: interface.to_owned(),
-            });
-        }
-        link.pin(&pin)
-            .map(drop)
-            .map_err(|error: PinError| broken(error.to_string()))
+        };
+        self.keep(program, index, link)
     }
 
     /// Swaps the program under a link. The pin names the same link before and after, so nothing else moves.
-    fn replace(
-        &mut self,
-        program: Program,
-        interface: &str,
-        link: SchedClassifierLink,
-    ) -> Result<(), AttachError> {
+    fn replace(&mut self, program: Program, interface: &str, link: FdLink) -> Result<FdLink, AttachError> {
+        let refused = |source| failed(program, interface, source);
+        let link = SchedClassifierLink::try_from(link)
+            .map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))?;
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
-        let id = classifier
-            .attach_to_link(link)
-            .map_err(|source| failed(program, interface, source))?;
-        classifier
-            .take_link(id)
-            .map(drop)
-            .map_err(|source| failed(program, interface, source))
+        let id = classifier.attach_to_link(link).map_err(refused)?;
+        let link = classifier.take_link(id).map_err(refused)?;
+        FdLink::try_from(link).map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))
     }
 
-    /// Attaches as the first program of its hook: one that ran before ours could pass frames behind its back.
+    /// Attaches in the program's order on its hook.
     fn attach_anew(&mut self, program: Program, interface: &str) -> Result<FdLink, AttachError> {
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
         let mut tries = 1;
         let id = loop {
-            let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-            match classifier.attach_with_options(interface, program.side().0, first) {
+            let order = TcAttachOptions::TcxOrder(program.order());
+            match classifier.attach_with_options(interface, program.side().0, order) {
                 Ok(id) => break id,
                 // A hook takes no program twice, and a link whose pin is gone lives on for a moment.
                 Err(error) if is_there_already(&error) && tries < ATTACH_TRIES => {
@@ -279,17 +266,6 @@ impl Loaded {
         FdLink::try_from(link)
             .map_err(|error| failed(program, interface, ProgramError::IOError(io::Error::other(error))))
     }
-
-    fn unpin(&self, interface: u32, program: Program) -> Result<(), AttachError> {
-        match fs::remove_file(self.pins().link(interface, program)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(AttachError::Pin {
-                program,
-                interface,
-                message: error.to_string(),
-            }),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
 }
 
 fn is_there_already(error: &ProgramError) -> bool {
@@ -304,32 +280,6 @@ fn failed(program: Program, interface: &str, source: ProgramError) -> AttachErro
         program,
         interface: interface.to_owned(),
         source: Box::new(source),
-    }
-}
-
-/// The link pinned at `pin`, or none if nothing is.
-pub(super) fn open(pin: &Path) -> Result<Option<FdLink>, String> {
-    match PinnedLink::from_pin(pin) {
-        Ok(link) => Ok(Some(FdLink::from(link))),
-        Err(LinkError::SyscallError(SyscallError { io_error, .. }))
-            if io_error.kind() == io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-pub(super) fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, AttachError> {
-    let info = link.info().map_err(|error| AttachError::Pin {
-        program,
-        interface,
-        message: error.to_string(),
-    })?;
-    match kernel::tcx_links(interface, program.side().1) {
-        Ok(links) => Ok(links.contains(&info.id())),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(false),
-        Err(source) => Err(AttachError::Ask { source }),
     }
 }
 

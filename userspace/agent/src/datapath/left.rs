@@ -4,7 +4,8 @@
 //! in all of them: `LEASE`, an array of one `u64`. At 0 the programs refuse every pair, whoever wrote the rest.
 
 use super::{
-    attach::{AttachError, Program, open, runs_on},
+    attach::{AttachError, Program},
+    links::{open, runs_on},
     open::OpenError,
     pins::Pins,
 };
@@ -101,9 +102,7 @@ impl Left {
         for pins in &self.versions {
             let kept: BTreeSet<PathBuf> = shut
                 .iter()
-                .flat_map(|index| {
-                    [Program::FromTap, Program::ToTap].map(|program| pins.link(*index, program))
-                })
+                .flat_map(|index| Program::OF_TAP.map(|program| pins.link(*index, program)))
                 .collect();
             let directory = pins.directory();
             for entry in fs::read_dir(directory).map_err(failed(directory))? {
@@ -118,8 +117,9 @@ impl Left {
     }
 }
 
+/// `stop_in` is on the VXLAN device too.
 fn is_of_taps(program: Program) -> bool {
-    matches!(program, Program::FromTap | Program::ToTap)
+    matches!(program, Program::FromTap | Program::ToTap | Program::StopOut)
 }
 
 fn remove_if_empty(directory: &Path) -> Result<(), LeftError> {
@@ -150,6 +150,8 @@ mod tests {
                 "TAPS",
                 "link-3-from_tap",
                 "link-3-to_tap",
+                "link-3-stop_in",
+                "link-3-stop_out",
                 "link-4-from_tap",
                 "link-1-from_uplink",
             ] {
@@ -166,7 +168,15 @@ mod tests {
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .collect();
             names.sort();
-            assert_eq!(names, ["link-3-from_tap", "link-3-to_tap"]);
+            assert_eq!(
+                names,
+                [
+                    "link-3-from_tap",
+                    "link-3-stop_in",
+                    "link-3-stop_out",
+                    "link-3-to_tap"
+                ]
+            );
         }
         left.remove(&BTreeSet::new()).unwrap();
         assert!(!pin_dir.join("v2").exists());

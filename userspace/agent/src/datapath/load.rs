@@ -1,5 +1,6 @@
 //! Loads the programs, with their settings fixed, over maps that outlive them.
 use super::{
+    attach::Program,
     open::OpenError,
     pins::Pins,
     pod::Pod,
@@ -8,10 +9,11 @@ use super::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
-    programs::{ProgramError, SchedClassifier},
+    programs::{ProgramError, SchedClassifier, links::FdLink},
 };
 use pairgate_abi::{SETTINGS, Settings, map};
 use std::{
+    collections::HashMap,
     io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -42,6 +44,8 @@ pub struct Loaded {
     ebpf: Ebpf,
     pins: Pins,
     mark: u32,
+    /// Links of this agent, by interface: they stay on if somebody removes their pins.
+    pub(super) held: HashMap<(u32, Program), FdLink>,
 }
 
 /// Loading failed; nothing was attached or changed in place.
@@ -147,7 +151,7 @@ impl Loaded {
             source: Box::new(source),
         };
         pins.mark_map()?.set(0, mark, 0).map_err(mark_error)?;
-        for program in super::attach::Program::ALL {
+        for program in Program::ALL {
             let program = program.name();
             let refused = |error: &ProgramError| LoadError::Program {
                 program,
@@ -160,7 +164,12 @@ impl Loaded {
         }
         #[cfg(debug_assertions)]
         super::log::follow(&mut ebpf);
-        Ok(Self { ebpf, pins, mark })
+        Ok(Self {
+            ebpf,
+            pins,
+            mark,
+            held: HashMap::new(),
+        })
     }
 
     /// Where this agent's maps and links are pinned.
@@ -174,7 +183,7 @@ impl Loaded {
     }
 
     /// A loaded program; for attaching it, and for tests that run it on packets of their own.
-    pub fn program(&mut self, program: super::attach::Program) -> Option<&mut SchedClassifier> {
+    pub fn program(&mut self, program: Program) -> Option<&mut SchedClassifier> {
         classifier(&mut self.ebpf, program.name())
     }
 }

@@ -21,6 +21,7 @@ mod fill;
 mod flows;
 mod kernel;
 mod left;
+mod links;
 mod load;
 #[cfg(debug_assertions)]
 mod log;

@@ -1,10 +1,14 @@
 //! Where maps and links live on after the agent: `<pin-dir>/v<ABI version>/`.
 use super::attach::Program;
+use nix::sys::statfs::{FsType, statfs};
 use pairgate_abi::ABI_VERSION;
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+
+/// What `statfs` says of a BPF file system.
+const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// The pins of this agent's version of the contract.
 #[derive(Clone, Debug)]
@@ -49,6 +53,21 @@ impl Pins {
             .mode(0o700)
             .create(&self.directory)?;
         fs::set_permissions(&self.directory, fs::Permissions::from_mode(0o700))
+    }
+
+    /// Makes the directory if it is not there, and says whether what is pinned in it will be kept.
+    pub fn are_kept(&self) -> io::Result<()> {
+        if !self.directory.exists() {
+            self.create()?;
+        }
+        let kind = statfs(&self.directory)?.filesystem_type();
+        if kind == FsType(BPF_FS_MAGIC) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{} is not on a BPF file system any more; mount one where it was (`mount -t bpf bpf /sys/fs/bpf`)",
+            self.directory.display()
+        )))
     }
 
     /// The directory itself.

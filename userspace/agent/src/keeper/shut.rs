@@ -5,7 +5,7 @@ use super::{Again, Keeper};
 use crate::{
     adopt::Adoption,
     datapath::{AttachError, Loaded},
-    net::{Net, NetError},
+    net::{Link, Net, NetError},
     taps,
 };
 use std::collections::HashSet;
@@ -25,16 +25,21 @@ pub enum ShutError {
 pub async fn shut(net: &Net, loaded: &mut Loaded, adoption: &Adoption) -> Result<usize, ShutError> {
     let links = net.links().await?;
     let held: HashSet<u32> = block_in_place(|| loaded.attached_taps())?.into_iter().collect();
-    let own = taps::own(&links).map(|tap| (tap.index, tap.name));
-    let lent = taps::adopted(&links, adoption).map(|link| (link.index, link.name.clone()));
-    let open: Vec<_> = own
-        .chain(lent)
-        .filter(|(index, _)| !held.contains(index))
-        .collect();
+    let own: HashSet<u32> = taps::own(&links).map(|tap| tap.index).collect();
+    let lent: HashSet<u32> = taps::adopted(&links, adoption).map(|link| link.index).collect();
+    let is_open = |link: &&Link| {
+        (own.contains(&link.index) || lent.contains(&link.index)) && !held.contains(&link.index)
+    };
     let mut shut = 0;
-    for (_, name) in open {
-        match block_in_place(|| loaded.attach_tap(&name)) {
-            Ok(_) => {
+    for link in links.iter().filter(is_open) {
+        let name = &link.name;
+        // The programs first: they are what shuts it.
+        let done = block_in_place(|| loaded.attach_tap(name)).map(drop);
+        if let Err(error) = taps::silence(net, link).await {
+            tracing::warn!(tap = %name, %error, "the host's stack is not silent on a tap");
+        }
+        match done {
+            Ok(()) => {
                 tracing::info!(tap = %name, "a tap without programs was found: it is shut");
                 shut += 1;
             }

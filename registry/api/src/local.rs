@@ -6,7 +6,7 @@
 //! | GET `/v1/drops` | [`Drops`] |
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 use uuid::Uuid;
 
 /// One screen about one host.
@@ -39,6 +39,21 @@ pub struct AgentStatus {
     /// Why the last try to renew it failed; none if none did since it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_why: Option<String>,
+    /// What the auditor sees on this host that is not as declared and that it cannot put right.
+    #[serde(default)]
+    pub findings: Vec<AuditFinding>,
+    /// What it has found so far, put right or not, by kind; kinds without any are left out.
+    #[serde(default)]
+    pub found: BTreeMap<String, u64>,
+}
+
+/// One thing that is not as declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditFinding {
+    /// `pin`, `foreign`, `setting`, `device`; the word of the metric.
+    pub kind: String,
+    /// A sentence that names it, and often the command that helps.
+    pub what: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -143,7 +143,7 @@ fn a_tap_that_lost_its_programs_is_shut_at_the_agents_start_before_any_goal_stat
     rig.lab.stop("registry").unwrap();
     rig.lab.kill("agent-h1").unwrap();
     let pins = Pins::under(&rig.lab.plan().pin_dir("h1"));
-    for program in ["from_tap", "to_tap"] {
+    for program in ["from_tap", "to_tap", "stop_in", "stop_out"] {
         fs::remove_file(pins.directory().join(format!("link-{tap}-{program}"))).unwrap();
     }
     patience::until(PATIENCE, "the programs are gone", || {
@@ -155,6 +155,12 @@ fn a_tap_that_lost_its_programs_is_shut_at_the_agents_start_before_any_goal_stat
         Ok(guarded(&rig, "h1").contains(&tap).then_some(()))
     })
     .unwrap();
+    // It is shut before the agent answers anybody.
+    let answers = || {
+        let answer = rig.lab.call(&["--host", "h1", "status", "-o", "json"])?;
+        Ok(answer.json().is_ok().then_some(()))
+    };
+    patience::until(PATIENCE, "the agent answers", answers).unwrap();
     assert_eq!(
         status(&rig, "h1").applied_revision,
         None,

@@ -5,16 +5,17 @@ use crate::{
     certificate::Stage,
     clock::{BootTime, RegistryClock},
     enrol::HostRecord,
-    keeper::{KeeperHandle, PairRow, View},
+    keeper::{Board, KeeperHandle, Kind, PairRow, View},
     renew::{Standing, wall_unix_ms},
     totals::{SlotCounts, Totals},
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use pairgate_api::local::{
-    AgentStatus, DropCount, Drops, GrantClaim, LocalPair, LocalVm, PassCount, TokenClaims,
+    AgentStatus, AuditFinding, DropCount, Drops, GrantClaim, LocalPair, LocalVm, PassCount, TokenClaims,
 };
 use pairgate_token::Claims;
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
@@ -93,7 +94,23 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
         certificate_expires_unix_ms: certificate.life.ends_unix_ms,
         certificate_overdue: certificate.life.stage(now_unix_ms) >= Stage::Overdue,
         certificate_why: certificate.why,
+        findings: findings(local.keeper.board()),
+        found: found(local.keeper.board()),
     }))
+}
+
+fn findings(board: &Board) -> Vec<AuditFinding> {
+    let standing = board.standing();
+    let findings = standing.iter().map(|finding| AuditFinding {
+        kind: finding.kind.word().to_owned(),
+        what: finding.what.clone(),
+    });
+    findings.collect()
+}
+
+fn found(board: &Board) -> BTreeMap<String, u64> {
+    let counts = Kind::ALL.map(|kind| (kind.word().to_owned(), board.count(kind)));
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
 fn millis(time: Duration) -> u64 {

@@ -17,6 +17,9 @@
 //! | `pairgate_mints_total` | `result` | requests to the registry for a token |
 //! | `pairgate_offers_total` | `side` (`sent`, `received`), `result` | offers to, and from, other hosts |
 //! | `pairgate_renewals_total` | `result` (`renewed`, `failed`) | new tokens for pairs that are open |
+//! | `pairgate_audit_findings_total` | `kind` | what was not as declared in the kernel: entries, programs, pins, settings |
+//! | `pairgate_audit_standing` | | of these, what is still so and not the agent's to mend |
+//! | `pairgate_audit_walk_seconds` | | what the last walk through the maps of pairs took |
 //! | `pairgate_build_info` | `version`, `abi` | 1 |
 //!
 //! VMs, pairs and peers are no labels: their number is not bounded by us. `pairgate drops` and `pairgate pairs`
@@ -150,7 +153,8 @@ mod tests {
 
     #[test]
     fn names_say_what_is_counted_in_which_unit_and_labels_are_bounded() {
-        const LABELS: [&str; 10] = [
+        const LABELS: [&str; 11] = [
+            "kind",
             "verdict",
             "reason",
             "direction",

@@ -207,10 +207,19 @@ impl Net {
     }
 
     pub async fn addresses(&self, index: u32) -> Result<Vec<IpAddr>, NetError> {
+        let all = self.all_addresses().await?.into_iter();
+        Ok(all
+            .filter(|(of, _)| *of == index)
+            .map(|(_, address)| address)
+            .collect())
+    }
+
+    /// Every address of this network namespace, each with its interface.
+    pub async fn all_addresses(&self) -> Result<Vec<(u32, IpAddr)>, NetError> {
         let _turn = self.lists.lock().await;
-        let request = self.handle.address().get().set_link_index_filter(index);
+        let request = self.handle.address().get();
         let all = request.execute().try_collect::<Vec<_>>().await;
-        let all = all.map_err(failed("list the addresses of interface", &index))?;
+        let all = all.map_err(failed("list", &"addresses"))?;
         let mut addresses = Vec::new();
         for message in all {
             let (mut own, mut listed) = (None, None);
@@ -222,7 +231,7 @@ impl Net {
                 }
             }
             // On a point-to-point link the listed one is the peer's; an IPv6 address without peer has no `Local`.
-            addresses.extend(own.or(listed));
+            addresses.extend(own.or(listed).map(|address| (message.header.index, address)));
         }
         Ok(addresses)
     }

@@ -108,15 +108,11 @@ pub async fn ready(net: &Net, guest: &Guest, adoption: &Adoption) -> Result<Opti
     let name = &guest.tap;
     if let Some(link) = net.link_by_name(name.as_str()).await? {
         let ours = own_tap(&link).is_some_and(|tap| tap.vm == guest.id);
-        return if ours {
-            silence(net, &link).await?;
-            Ok(Some(ReadyTap::new(&link, None)))
-        } else if adopted(std::slice::from_ref(&link), adoption).next().is_some() {
-            silence(net, &link).await?;
-            Ok(Some(ReadyTap::new(&link, None)))
-        } else {
-            Err(TapError::Foreign { name: name.clone() })
-        };
+        if !ours && adopted(std::slice::from_ref(&link), adoption).next().is_none() {
+            return Err(TapError::Foreign { name: name.clone() });
+        }
+        silence(net, &link).await?;
+        return Ok(Some(ReadyTap::new(&link, None)));
     }
     if adoption.takes(name.as_str(), true) {
         return Ok(None);

@@ -4,7 +4,7 @@
 //! that does not say what to do next only frightens.
 
 use crate::times::{span, utc};
-use pairgate_api::local::{AgentStatus, LocalVm};
+use pairgate_api::local::{AgentStatus, AuditFinding, LocalVm};
 use pairgate_api::rest::{Host, Status};
 
 /// One thing that is wrong.
@@ -132,7 +132,23 @@ pub(crate) fn of_host(status: &AgentStatus) -> Vec<Ailment> {
     }
     ailments.extend(of_certificate(status));
     ailments.extend(status.vms.iter().filter_map(of_guest));
+    ailments.extend(status.findings.iter().map(of_finding));
     ailments
+}
+
+/// What the auditor sees and may not touch.
+pub(crate) fn of_finding(finding: &AuditFinding) -> Ailment {
+    let cure = match finding.kind.as_str() {
+        "pin" => {
+            "mount a BPF file system where the pins were, the agent pins everything anew; until then do not stop it"
+        }
+        "foreign" => "find out whose it is, and move it behind ours, or off this interface",
+        "device" => {
+            "undo it with the command named; nothing that guests say gets there while our programs are on"
+        }
+        _ => "journalctl -u pairgate-agent says what the kernel answered",
+    };
+    Ailment::new(&finding.what, cure)
 }
 
 fn of_certificate(status: &AgentStatus) -> Option<Ailment> {

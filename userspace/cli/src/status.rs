@@ -102,13 +102,24 @@ fn one_host(status: &AgentStatus) -> String {
         .property(
             "certificate",
             format!("until {}", utc(status.certificate_expires_unix_ms)),
-        );
+        )
+        .property("auditor", audit(status));
     format!(
         "{}\n\n{}\n\n{}",
         table.render(),
         vms(&status.vms),
         crate::pairs::table(&status.pairs, &status.vms)
     )
+}
+
+fn audit(status: &AgentStatus) -> String {
+    let counts = status.found.iter().map(|(kind, count)| format!("{kind} {count}"));
+    let found = counts.collect::<Vec<_>>().join(", ");
+    match (found.as_str(), status.findings.len()) {
+        ("", _) => "everything as declared since the agent's start".to_owned(),
+        (found, 0) => format!("everything as declared; found and mended so far: {found}"),
+        (found, standing) => format!("{standing} not as declared, see below; found so far: {found}"),
+    }
 }
 
 fn list(addresses: &[IpAddr]) -> String {
@@ -173,6 +184,8 @@ mod tests {
             certificate_expires_unix_ms: 0,
             certificate_overdue: false,
             certificate_why: None,
+            findings: Vec::new(),
+            found: Default::default(),
         };
         let text = one_host(&status);
         assert!(

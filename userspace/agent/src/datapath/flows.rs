@@ -63,11 +63,7 @@ impl Flows {
         let written = self.outer.insert(slot, &made, 0);
         written.map_err(failed("write", map::FLOWS))?;
         // Only now: a pinned table is always the one that the programs have.
-        let pinned = made
-            .pin(&pin)
-            .map_err(|error| MapError::PinError { name: None, error });
-        let pinned = pinned.and_then(|()| MapData::from_pin(&pin)).and_then(table);
-        let pinned = pinned.map_err(failed("pin a table of", map::FLOWS))?;
+        let pinned = self.pin(slot, made)?;
         self.tables.insert(slot, pinned);
         Ok(())
     }
@@ -86,6 +82,48 @@ impl Flows {
         // Made anew for the next guest in any case.
         let _ = fs::remove_file(self.pins.flow_table(slot));
         Ok(())
+    }
+
+    /// Pins the tables whose pins somebody has removed; returns their slots.
+    pub(super) fn pin_again(&mut self) -> Result<Vec<u32>, TableError> {
+        let slots: Vec<u32> = self.tables.keys().copied().collect();
+        let bare = slots
+            .into_iter()
+            .filter(|slot| !self.pins.flow_table(*slot).exists());
+        let bare: Vec<u32> = bare.collect();
+        for slot in &bare {
+            // Asked first, because a pin that fails takes our hold with it.
+            let kept = self.pins.are_kept();
+            kept.map_err(|error| failed("pin a table of", map::FLOWS)(error.into()))?;
+            if let Some(table) = self.tables.remove(slot) {
+                let table = self.pin(*slot, table)?;
+                self.tables.insert(*slot, table);
+            }
+        }
+        Ok(bare)
+    }
+
+    fn pin(&self, slot: u32, made: Table) -> Result<Table, TableError> {
+        let pin = self.pins.flow_table(slot);
+        let pinned = made
+            .pin(&pin)
+            .map_err(|error| MapError::PinError { name: None, error });
+        let pinned = pinned.and_then(|()| MapData::from_pin(&pin)).and_then(table);
+        pinned.map_err(failed("pin a table of", map::FLOWS))
+    }
+
+    pub(super) fn slots(&self) -> Result<Vec<u32>, TableError> {
+        let slots = self.outer.keys().collect::<Result<_, _>>();
+        slots.map_err(failed("read", map::FLOWS))
+    }
+
+    /// The table that we have of a slot, where the programs find it; an empty one if we have none.
+    pub(super) fn put_back(&mut self, slot: u32) -> Result<(), TableError> {
+        let Some(table) = self.tables.get(&slot) else {
+            return self.renew(slot);
+        };
+        let written = self.outer.insert(slot, table, 0);
+        written.map_err(failed("write", map::FLOWS))
     }
 
     /// None if reading does not come to its end: the kernel begins again at the first key whenever the one that was read

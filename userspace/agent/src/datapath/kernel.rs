@@ -2,8 +2,9 @@
 //! the marker in `pod` and the descriptor in `log`.
 use std::{
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
+use zerocopy::FromBytes;
 
 /// Waits until every eBPF program that was running when this was called has ended, on all CPUs.
 ///
@@ -118,6 +119,52 @@ fn make_map(attributes: &mut MapAttributes) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+
+/// The kernel's `bpf_attr` as `BPF_MAP_LOOKUP_BATCH` reads it.
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttributes {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Reads entries of a hash map whose keys and values have these types, as many as there is room for, from a place on.
+/// Returns how many were read, and where to go on; none at the end.
+pub(super) fn lookup_batch<K: FromBytes, V: FromBytes>(
+    map: BorrowedFd<'_>,
+    from: Option<u32>,
+    keys: &mut [K],
+    values: &mut [V],
+) -> io::Result<(usize, Option<u32>)> {
+    let room = keys.len().min(values.len());
+    let (before, mut after) = (from.unwrap_or_default(), 0_u32);
+    let mut attributes = BatchAttributes {
+        in_batch: from.map_or(0, |_| (&raw const before) as u64),
+        out_batch: (&raw mut after) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(room).map_err(io::Error::other)?,
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        ..Default::default()
+    };
+    // SAFETY: the attributes are this command's; a place in a hash map has four bytes, and both arrays have room for as
+    // many entries as `count` says. Any bytes are a key and a value.
+    let answer = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+    let count = room.min(attributes.count as usize);
+    match answer {
+        Ok(_) => Ok((count, Some(after))),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok((count, None)),
+        Err(error) => Err(error),
+    }
+}
+
 const BPF_PROG_QUERY: libc::c_long = 16;
 /// Programs that a query can name; far more than anybody chains on one interface.
 const CHAIN: usize = 64;
@@ -139,9 +186,16 @@ struct QueryAttributes {
     revision: u64,
 }
 
-/// Ids of the links on one TCX hook of an interface, in the order in which they run. Unlike the library's
-/// query this needs no right to open other people's programs.
-pub(super) fn tcx_links(interface: u32, attach_type: u32) -> io::Result<Vec<u32>> {
+/// A program on a hook: its number, and that of the link that holds it, 0 if it was put there without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hooked {
+    pub(super) program: u32,
+    pub(super) link: u32,
+}
+
+/// What is on one TCX hook of an interface, in the order in which it runs. Unlike the library's query this needs
+/// no right to open other people's programs.
+pub(super) fn tcx_chain(interface: u32, attach_type: u32) -> io::Result<Vec<Hooked>> {
     let mut programs = [0_u32; CHAIN];
     let mut links = [0_u32; CHAIN];
     let mut attributes = QueryAttributes {
@@ -155,10 +209,10 @@ pub(super) fn tcx_links(interface: u32, attach_type: u32) -> io::Result<Vec<u32>
     // SAFETY: the attributes are this command's; both arrays outlive the call and hold as many entries as `count`
     // says, which is as many as the kernel writes.
     unsafe { bpf(BPF_PROG_QUERY, &mut attributes) }?;
-    Ok(links
-        .into_iter()
+    let hooked = programs.into_iter().zip(links);
+    Ok(hooked
         .take(attributes.count as usize)
-        .filter(|id| *id != 0)
+        .map(|(program, link)| Hooked { program, link })
         .collect())
 }
 

@@ -11,7 +11,24 @@ use aya::{
     programs::links::{FdLink, LinkError, PinnedLink},
     sys::SyscallError,
 };
-use std::{fs, io, path::Path};
+use std::{fmt, fs, io, path::Path};
+
+/// Somebody else's program before one of ours, on the same hook of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its number in the kernel.
+    pub program: u32,
+    pub interface: u32,
+    pub ours: Program,
+}
+
+/// A map has no pin and gets none: it ends with this agent.
+#[derive(Debug, thiserror::Error)]
+#[error("the map {map} has lost its pin, and would end with this agent: {why}")]
+pub struct PinMapError {
+    map: String,
+    why: String,
+}
 
 impl Loaded {
     /// Taps that every program of a tap holds right now, by index, as the kernel says.
@@ -54,6 +71,52 @@ impl Loaded {
             interface,
             message,
         })
+    }
+
+    /// Other people's programs that run before one of ours that judges.
+    pub fn ahead(&self) -> Result<Vec<Ahead>, AttachError> {
+        let mut ahead = Vec::new();
+        for ((interface, ours), link) in &self.held {
+            if matches!(ours, Program::StopIn | Program::StopOut) {
+                continue;
+            }
+            let Ok(info) = link.info() else { continue };
+            let chain = match kernel::tcx_chain(*interface, ours.side().1) {
+                Ok(chain) => chain,
+                Err(error) if is_gone(&error) => continue,
+                Err(source) => return Err(AttachError::Ask { source }),
+            };
+            // Where ours does not run at all, nobody runs before it.
+            let Some(at) = chain.iter().position(|hooked| hooked.link == info.id()) else {
+                continue;
+            };
+            ahead.extend(chain.iter().take(at).map(|hooked| Ahead {
+                program: hooked.program,
+                interface: *interface,
+                ours: *ours,
+            }));
+        }
+        Ok(ahead)
+    }
+
+    /// Pins the maps whose pins somebody has removed; returns their names.
+    pub fn pin_maps_again(&self) -> Result<Vec<String>, PinMapError> {
+        let mut mended = Vec::new();
+        for name in &self.pinned {
+            let pin = self.pins().map(name);
+            if pin.exists() {
+                continue;
+            }
+            let failed = |why: &dyn fmt::Display| PinMapError {
+                map: name.clone(),
+                why: why.to_string(),
+            };
+            self.pins().are_kept().map_err(|error| failed(&error))?;
+            let map = self.map(name).ok_or_else(|| failed(&"it is not loaded"))?;
+            map.pin(&pin).map_err(|error| failed(&error))?;
+            mended.push(name.clone());
+        }
+        Ok(mended)
     }
 
     /// Keeps hold of what an earlier agent has pinned, and pins anew what has lost its pin: without one it would
@@ -145,6 +208,11 @@ fn remove(pin: &Path) -> io::Result<()> {
     }
 }
 
+/// The interface is.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
+}
+
 fn is_same(one: &FdLink, other: &FdLink) -> bool {
     matches!((one.info(), other.info()), (Ok(one), Ok(other)) if one.id() == other.id())
 }
@@ -168,9 +236,9 @@ pub(super) fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result
         interface,
         message: error.to_string(),
     })?;
-    match kernel::tcx_links(interface, program.side().1) {
-        Ok(links) => Ok(links.contains(&info.id())),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT)) => Ok(false),
+    match kernel::tcx_chain(interface, program.side().1) {
+        Ok(chain) => Ok(chain.iter().any(|hooked| hooked.link == info.id())),
+        Err(error) if is_gone(&error) => Ok(false),
         Err(source) => Err(AttachError::Ask { source }),
     }
 }

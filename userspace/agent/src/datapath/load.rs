@@ -8,7 +8,7 @@ use super::{
 };
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::MapError,
+    maps::{Map, MapError},
     programs::{ProgramError, SchedClassifier, links::FdLink},
 };
 use pairgate_abi::{SETTINGS, Settings, map};
@@ -44,6 +44,8 @@ pub struct Loaded {
     ebpf: Ebpf,
     pins: Pins,
     mark: u32,
+    /// Maps that are pinned by their names.
+    pub(super) pinned: Vec<String>,
     /// Links of this agent, by interface: they stay on if somebody removes their pins.
     pub(super) held: HashMap<(u32, Program), FdLink>,
 }
@@ -164,10 +166,13 @@ impl Loaded {
         }
         #[cfg(debug_assertions)]
         super::log::follow(&mut ebpf);
+        let names = ebpf.maps().map(|(name, _)| name.to_owned());
+        let pinned = names.filter(|name| pins.map(name).exists()).collect();
         Ok(Self {
             ebpf,
             pins,
             mark,
+            pinned,
             held: HashMap::new(),
         })
     }
@@ -180,6 +185,11 @@ impl Loaded {
     /// The packet mark that says "delivered by our programs".
     pub fn mark(&self) -> u32 {
         self.mark
+    }
+
+    /// A loaded map.
+    pub(super) fn map(&self, name: &str) -> Option<&Map> {
+        self.ebpf.map(name)
     }
 
     /// A loaded program; for attaching it, and for tests that run it on packets of their own.

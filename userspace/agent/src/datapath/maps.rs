@@ -6,11 +6,11 @@
 //! another. So this type remembers which maps have given memory back, and waits for all running programs
 //! before it inserts into one of them.
 
-use super::{Loaded, OpenError, Pod, flows::Flows, quiesce};
+use super::{Loaded, OpenError, Pod, batch::Batches, flows::Flows, quiesce};
 use crate::{
     admit::{LocalPair, VerifiedPair},
     clock::BootTime,
-    keeper::{Seat, TableError, Tables, entries, entries::Terms},
+    keeper::{Declared, Place, Seat, Slice, TableError, Tables, entries, entries::Terms},
     present::CarriedPair,
 };
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -34,6 +34,7 @@ pub struct Maps {
     released: Array<MapData, u64>,
     refused: HashMap<MapData, Pod<OutKey>, u64>,
     flows: Flows,
+    batches: Batches,
     drops: PerCpuArray<MapData, u64>,
     passed: PerCpuArray<MapData, Pod<Count>>,
     /// Maps that have given back memory which a running program may still read.
@@ -59,6 +60,7 @@ impl Maps {
             budgets: loaded.budgets()?,
             released: loaded.released()?,
             refused: loaded.refused()?,
+            batches: Batches::open(loaded.pins())?,
             flows: Flows::open(loaded.flows()?, loaded.pins())?,
             drops: loaded.drops()?,
             passed: loaded.passed()?,
@@ -143,9 +145,21 @@ impl Tables for Maps {
             .map_err(failed("read", map::PAIRS_OUT))
     }
 
-    fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError> {
-        let keys = self.next_hops.keys().collect::<Result<_, _>>();
-        keys.map_err(failed("read", map::NEXT_HOPS))
+    fn some_incoming(&self, from: Option<Place>, most: usize) -> Result<Slice<Handle, InEntry>, TableError> {
+        self.batches.incoming(from, most)
+    }
+
+    fn some_outgoing(&self, from: Option<Place>, most: usize) -> Result<Slice<OutKey, OutEntry>, TableError> {
+        self.batches.outgoing(from, most)
+    }
+
+    fn next_hops(&self) -> Result<Vec<([u8; 16], NextHop)>, TableError> {
+        let rows = self
+            .next_hops
+            .iter()
+            .map(|row| row.map(|(host, hop)| (host, hop.0)));
+        rows.collect::<Result<_, _>>()
+            .map_err(failed("read", map::NEXT_HOPS))
     }
 
     fn lease(&self) -> Result<BootTime, TableError> {
@@ -245,6 +259,19 @@ impl Tables for Maps {
         Ok(entry)
     }
 
+    fn restore_in(&mut self, declared: &Declared<Handle, InEntry>) -> Result<(), TableError> {
+        self.settle(map::PAIRS_IN)?;
+        self.unsettled.insert(map::PAIRS_IN);
+        let written = self
+            .pairs_in
+            .insert(Pod(declared.key()), Pod(declared.entry()), 0);
+        written.map_err(failed("write", map::PAIRS_IN))
+    }
+
+    fn restore_out(&mut self, declared: &Declared<OutKey, OutEntry>) -> Result<(), TableError> {
+        self.put_out(declared.key(), declared.entry()).map(drop)
+    }
+
     fn remove_tap(&mut self, tap: u32) -> Result<(), TableError> {
         self.unsettled.insert(map::TAPS);
         removed(self.taps.remove(&tap), map::TAPS)
@@ -326,6 +353,18 @@ impl Tables for Maps {
 
     fn drop_flows(&mut self, slot: u32) -> Result<(), TableError> {
         self.flows.remove(slot)
+    }
+
+    fn flow_slots(&self) -> Result<Vec<u32>, TableError> {
+        self.flows.slots()
+    }
+
+    fn pin_flows_again(&mut self) -> Result<Vec<u32>, TableError> {
+        self.flows.pin_again()
+    }
+
+    fn put_back_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        self.flows.put_back(slot)
     }
 
     fn flows(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError> {

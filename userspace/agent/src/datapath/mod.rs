@@ -17,6 +17,7 @@
 //! then insert another key into that map or say that the entry is gone.
 
 mod attach;
+mod batch;
 mod fill;
 mod flows;
 mod kernel;
@@ -35,6 +36,7 @@ pub use attach::{AttachError, Program};
 pub use fill::MapFill;
 pub use kernel::quiesce;
 pub use left::{Left, LeftError};
+pub use links::{Ahead, PinMapError};
 pub use load::{LoadError, LoadOptions, Loaded};
 pub use open::OpenError;
 pub use pins::{Pins, remove_pins};

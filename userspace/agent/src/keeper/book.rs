@@ -52,7 +52,35 @@ pub struct Book {
 
 type Talk = (u32, [u8; 16], [u8; 16]);
 
+/// An entry that stands in the book and has not ended: it was written from a proof, or found at the agent's start, and
+/// nothing has taken it out since. With it the kernel's entry may be written once more, as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Declared<K, E> {
+    key: K,
+    entry: E,
+}
+
+impl<K: Copy, E: Copy> Declared<K, E> {
+    pub fn key(&self) -> K {
+        self.key
+    }
+
+    pub fn entry(&self) -> E {
+        self.entry
+    }
+}
+
 impl Book {
+    pub fn declared_in(&self, handle: Handle, now: BootTime) -> Option<Declared<Handle, InEntry>> {
+        let entry = self.entry_in(handle)?;
+        (entry.deadline_ns > now.nanos()).then_some(Declared { key: handle, entry })
+    }
+
+    pub fn declared_out(&self, key: &OutKey, now: BootTime) -> Option<Declared<OutKey, OutEntry>> {
+        let entry = self.out(key)?.entry;
+        (entry.deadline_ns > now.nanos()).then_some(Declared { key: *key, entry })
+    }
+
     pub fn incoming(&self) -> impl Iterator<Item = (Handle, &Incoming)> {
         self.incoming.iter().map(|(handle, incoming)| (*handle, incoming))
     }

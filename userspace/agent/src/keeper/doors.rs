@@ -1,7 +1,7 @@
 //! The two interfaces by which frames of other hosts come in, each with its program: the uplink and the VXLAN
 //! device. What somebody else takes off them is put back.
 
-use super::Keeper;
+use super::{Finding, Keeper, Kind};
 use crate::{
     datapath::{AttachError, Loaded, Program},
     net::{Net, NetError},
@@ -43,23 +43,31 @@ impl Doors {
     }
 
     /// Puts back what is not as [`open`](Self::open) left it.
-    async fn mend(&self, net: &Net, loaded: &mut Loaded) -> Result<(), DoorError> {
+    async fn mend(&self, net: &Net, loaded: &mut Loaded) -> Result<Vec<Finding>, DoorError> {
         let (name, uplink) = &self.uplink;
-        let held = block_in_place(|| {
-            Ok::<_, AttachError>(
-                loaded.holds(Program::FromVxlan, self.overlay.index())?
-                    && loaded.holds(Program::FromUplink, *uplink)?,
-            )
-        })?;
-        if held && self.overlay.is_open(net).await? {
-            return Ok(());
+        let overlay = self.overlay.index();
+        let mut wrong = Vec::new();
+        for (program, index, interface) in [
+            (Program::StopIn, overlay, DEVICE),
+            (Program::FromVxlan, overlay, DEVICE),
+            (Program::FromUplink, *uplink, name.as_str()),
+        ] {
+            if !block_in_place(|| loaded.holds(program, index))? {
+                wrong.push(Finding::new(
+                    Kind::Program,
+                    format!("{} was taken off {interface}", program.name()),
+                ));
+            }
         }
-        tracing::error!(
-            uplink = %name,
-            "somebody else has changed {DEVICE}, or taken a program or its pin off it or off the uplink; it is put back"
-        );
-        self.overlay.make_again(net).await?;
-        self.open(net, loaded).await
+        if !self.overlay.is_open(net).await? {
+            let what = format!("{DEVICE} was removed, set down or set to something else");
+            wrong.push(Finding::new(Kind::Device, what));
+        }
+        if !wrong.is_empty() {
+            self.overlay.make_again(net).await?;
+            self.open(net, loaded).await?;
+        }
+        Ok(wrong)
     }
 }
 
@@ -74,8 +82,9 @@ impl Keeper {
     /// Looks after the doors; what cannot be mended is tried again with the next look.
     pub(super) async fn watch_doors(&mut self) {
         let doors = self.doors.clone();
-        if let Err(error) = doors.mend(&self.net, &mut self.loaded).await {
-            tracing::error!(%error, "frames of other hosts may be lost until this is mended");
+        match doors.mend(&self.net, &mut self.loaded).await {
+            Ok(mended) => self.auditor.mended(&mended),
+            Err(error) => tracing::error!(%error, "frames of other hosts may be lost until this is mended"),
         }
     }
 }

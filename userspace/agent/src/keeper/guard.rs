@@ -1,7 +1,7 @@
 //! Bringing the taps in line with a goal state. Order is everything here: a tap goes up only when its row and
 //! both programs are in place, and goes away only when its pairs and its row are out of the kernel.
 
-use super::{Again, GuestState, Keeper, TableError};
+use super::{Again, Finding, GuestState, Keeper, Kind, TableError};
 use crate::{
     clock::BootTime,
     datapath::AttachError,
@@ -151,7 +151,7 @@ impl Keeper {
         Ok(Some(index))
     }
 
-    /// Looks for taps that somebody has taken a program from, or the pin that would hold it when we are gone.
+    /// Looks for taps that somebody has taken a program from.
     /// Such a tap is up and in nobody's hands: it is guarded anew at once.
     pub(super) fn watch_programs(&mut self) {
         let held = match block_in_place(|| self.loaded.attached_taps()) {
@@ -161,9 +161,11 @@ impl Keeper {
                 return;
             }
         };
+        let auditor = &self.auditor;
         self.guests.retain(|vm, state| match state {
             GuestState::Guarded { tap } if !held.contains(tap) => {
-                tracing::error!(%vm, tap, "a program or its pin was taken off a tap by somebody else; it is put back");
+                let what = format!("a program was taken off tap {tap} of VM {vm}");
+                auditor.mended(&[Finding::new(Kind::Program, what)]);
                 self.again = self.again.max(Again::Taps);
                 false
             }

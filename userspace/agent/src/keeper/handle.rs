@@ -1,6 +1,6 @@
 //! What the other tasks ask of the keeper, and how.
 
-use super::{Admitted, PairRow, View, Way, refusals::Memory};
+use super::{Admitted, Board, PairRow, View, Way, refusals::Memory};
 use crate::{
     admit::{LocalPair, Refusal, VerifiedPair},
     clock::BootTime,
@@ -63,6 +63,7 @@ pub(super) enum Command {
 #[derive(Clone, Debug)]
 pub struct KeeperHandle {
     pub(super) commands: mpsc::Sender<Command>,
+    pub(super) board: Arc<Board>,
     pub(super) view: Arc<ArcSwap<View>>,
 }
 
@@ -155,6 +156,11 @@ impl KeeperHandle {
     /// How these hosts are reached now, and the largest inner packet that fits the uplink.
     pub async fn lead(&self, ways: HashMap<[u8; 16], Option<NextHop>>, mtu: u16) -> Result<(), Stopping> {
         self.send(Command::Lead { ways, mtu }).await
+    }
+
+    /// What the auditor has seen.
+    pub fn board(&self) -> &Board {
+        &self.board
     }
 
     /// Every kernel entry of a pair.

@@ -25,7 +25,7 @@ use crate::{
     clock::BootTime,
     goal::{Goal, Guest},
 };
-use pairgate_abi::{Handle, InEntry, OWN_ADDRESSES, OutEntry, OutKey, TapEntry, limits::PAIRS};
+use pairgate_abi::{Handle, InEntry, NextHop, OWN_ADDRESSES, OutEntry, OutKey, TapEntry, limits::PAIRS};
 use pairgate_token::address_bytes;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -61,6 +61,8 @@ pub struct Ledger<T> {
     pub(super) idle: Duration,
     pub(super) conversations: Conversations,
     pub(super) refusals: Refusals,
+    /// The next hops as they were written last.
+    pub(super) ways: HashMap<[u8; 16], NextHop>,
 }
 
 /// What was removed: how many entries, and the taps (with their slots) that they delivered to.
@@ -126,6 +128,7 @@ impl<T: Tables> Ledger<T> {
             taps: taps.iter().map(|(tap, entry)| (*tap, entry.slot)).collect(),
         };
         let mut ledger = Self {
+            ways: tables.next_hops()?.into_iter().collect(),
             seats: Seats::read(taps),
             lease: tables.lease()?,
             tables,
@@ -505,11 +508,16 @@ impl<T: Tables> Ledger<T> {
             .outgoing()
             .map(|(_, outgoing)| outgoing.entry.dst_host)
             .collect();
-        for host in self.tables.next_hops()? {
-            if !used.contains(&host) {
-                self.unsettled = true;
-                self.tables.remove_next_hop(host)?;
-            }
+        let unused: Vec<_> = self
+            .ways
+            .keys()
+            .filter(|host| !used.contains(*host))
+            .copied()
+            .collect();
+        for host in unused {
+            self.unsettled = true;
+            self.tables.remove_next_hop(host)?;
+            self.ways.remove(&host);
         }
         Ok(())
     }

@@ -39,6 +39,17 @@ pub const HANDLE_TRIES: usize = 8;
 /// Between two looks at what has expired.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(5);
 
+/// Between two looks of the auditor at everything: what is not as declared stays for no longer, and for the time that a
+/// walk takes.
+pub const AUDIT_EVERY: Duration = Duration::from_secs(3);
+
+/// Entries that one step of a walk through the maps of pairs reads, one step each [`LOOK`]: a few milliseconds. The two
+/// maps together take 32 steps when they are full.
+pub const AUDITED_AT_ONCE: usize = 8192;
+
+/// Taps whose settings are read in one look; each has a dozen files.
+pub const SETTINGS_AT_ONCE: usize = 64;
+
 /// Between two tries of what failed, and two looks at the taps' counters.
 pub const TICK: Duration = Duration::from_secs(1);
 

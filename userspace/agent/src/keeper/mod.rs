@@ -8,6 +8,7 @@
 //! the maps. A later keeper reads them back.
 
 mod agenda;
+mod audit;
 mod book;
 mod deliver;
 mod doors;
@@ -29,6 +30,8 @@ mod tables;
 mod view;
 mod ways;
 
+pub use audit::{Board, Finding, Kind};
+pub use book::Declared;
 pub use doors::{DoorError, Doors};
 pub use drain::undrained;
 use handle::Command;
@@ -38,7 +41,7 @@ pub use open::{Admitted, OpenError, Way};
 pub use refusals::Memory;
 pub use seats::Seat;
 pub use shut::{ShutError, shut};
-pub use tables::{TableError, Tables};
+pub use tables::{Place, Slice, TableError, Tables};
 pub use view::{GuestView, PairCounts, PairRow, View};
 
 use crate::{
@@ -53,6 +56,7 @@ use crate::{
     totals::Totals,
 };
 use arc_swap::ArcSwap;
+use audit::Auditor;
 use pairgate_abi::OutKey;
 use pairgate_api::grpc;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -100,6 +104,8 @@ pub struct Keeper {
     /// The revision that the log spoke of last.
     shown: Option<u64>,
     swept: Instant,
+    auditor: Auditor,
+    audited: Instant,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,10 +179,17 @@ impl Keeper {
             again: Again::Nothing,
             shown: None,
             swept: Instant::now(),
+            auditor: Auditor::default(),
+            audited: Instant::now(),
         };
+        let board = keeper.auditor.board.clone();
         keeper.publish();
         tokio::spawn(keeper.run(queue, stop));
-        Ok(KeeperHandle { commands, view })
+        Ok(KeeperHandle {
+            commands,
+            view,
+            board,
+        })
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Command>, stop: CancellationToken) {
@@ -351,9 +364,16 @@ impl Keeper {
             self.swept = Instant::now();
             let done = block_in_place(|| self.ledger.sweep(BootTime::now()));
             self.report(done);
+        }
+        if self.audited.elapsed() >= limits::AUDIT_EVERY {
+            self.audited = Instant::now();
             self.watch_programs();
             self.shut_new_taps().await;
             self.watch_doors().await;
+            self.audit_places().await;
+            if self.auditor.walks.are_over() {
+                self.auditor.walks.begin();
+            }
         }
         self.watch_taps().await;
         let Some(goal) = self.ledger.goal().cloned() else {
@@ -381,6 +401,7 @@ impl Keeper {
             }),
             Err(error) => tracing::error!(%error, "entries could not be looked at"),
         }
+        block_in_place(|| self.audit_pairs());
     }
 
     fn report(&self, done: Result<(), TableError>) {

@@ -129,6 +129,7 @@ impl<T: Tables> Ledger<T> {
         };
         self.supersede(entries::out_key(claims, seat.tap), claims.pair_id, now)?;
         let written = self.tables.open_out(pair, seat, way.hop, terms)?;
+        self.ways.insert(written.1.dst_host, way.hop);
         self.note_opened(written, claims, pair.destination_host(), pair.minted(), life);
         Ok(())
     }

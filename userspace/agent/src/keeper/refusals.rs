@@ -51,6 +51,11 @@ impl<T: Tables> Ledger<T> {
         Ok(Memory::Kept)
     }
 
+    pub(super) fn is_refused(&self, key: &OutKey) -> bool {
+        let of_tap = self.refusals.0.get(&key.tap);
+        of_tap.is_some_and(|of_tap| of_tap.contains_key(key))
+    }
+
     pub(super) fn forgive_all(&mut self) -> Result<(), TableError> {
         self.forgive(None, |_| true)
     }

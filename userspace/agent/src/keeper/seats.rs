@@ -53,6 +53,11 @@ impl Seats {
         self.rows.keys().copied().collect()
     }
 
+    /// Every slot in use.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.rows.values().map(|row| row.entry.slot)
+    }
+
     pub fn entry(&self, tap: u32) -> Option<TapEntry> {
         self.rows.get(&tap).map(|row| row.entry)
     }

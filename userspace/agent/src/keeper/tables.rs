@@ -1,6 +1,6 @@
 //! What the ledger writes to: the kernel's maps, or in tests maps that fail.
 
-use super::{Seat, entries::Terms};
+use super::{Seat, book::Declared, entries::Terms};
 use crate::{
     admit::{LocalPair, VerifiedPair},
     clock::BootTime,
@@ -10,13 +10,17 @@ use pairgate_abi::{FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry
 
 /// The maps that authorise, by their owner's verbs.
 ///
-/// An entry of a pair is written only from a [`VerifiedPair`], a [`CarriedPair`] or a [`LocalPair`]; nothing here
-/// takes the bytes of an entry, so nothing unverified can become one.
+/// An entry of a pair is written only from a [`VerifiedPair`], a [`CarriedPair`] or a [`LocalPair`], or once more from
+/// what the book has of one ([`Declared`]); nothing here takes the bytes of an entry, so nothing unverified can become
+/// one.
 pub trait Tables {
     fn taps(&self) -> Result<Vec<(u32, TapEntry)>, TableError>;
     fn incoming(&self) -> Result<Vec<(Handle, InEntry)>, TableError>;
     fn outgoing(&self) -> Result<Vec<(OutKey, OutEntry)>, TableError>;
-    fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError>;
+    /// A few entries of `PAIRS_IN`, about `most`, from a place on; none: from the beginning.
+    fn some_incoming(&self, from: Option<Place>, most: usize) -> Result<Slice<Handle, InEntry>, TableError>;
+    fn some_outgoing(&self, from: Option<Place>, most: usize) -> Result<Slice<OutKey, OutEntry>, TableError>;
+    fn next_hops(&self) -> Result<Vec<([u8; 16], NextHop)>, TableError>;
     fn lease(&self) -> Result<BootTime, TableError>;
     /// When a packet last passed by this entry: 0 = never since it was written; none if it is not there.
     fn used_in(&self, handle: Handle) -> Result<Option<u64>, TableError>;
@@ -45,6 +49,9 @@ pub trait Tables {
     fn narrow_out(&mut self, key: OutKey, entry: OutEntry, mtu: u16) -> Result<OutEntry, TableError>;
     /// Ends an incoming pair sooner; never later.
     fn shorten_in(&mut self, handle: Handle, entry: InEntry, end: BootTime) -> Result<InEntry, TableError>;
+    /// Writes an entry as the book has it, wherever it was changed or removed by somebody else.
+    fn restore_in(&mut self, declared: &Declared<Handle, InEntry>) -> Result<(), TableError>;
+    fn restore_out(&mut self, declared: &Declared<OutKey, OutEntry>) -> Result<(), TableError>;
 
     fn remove_tap(&mut self, tap: u32) -> Result<(), TableError>;
     fn remove_in(&mut self, handle: Handle) -> Result<(), TableError>;
@@ -62,6 +69,12 @@ pub trait Tables {
     /// Makes sure that a slot has a table of conversations; one that is there stays as it is.
     fn keep_flows(&mut self, slot: u32) -> Result<(), TableError>;
     fn drop_flows(&mut self, slot: u32) -> Result<(), TableError>;
+    /// The slots that have a table of conversations.
+    fn flow_slots(&self) -> Result<Vec<u32>, TableError>;
+    /// Pins the tables of conversations whose pins are gone; returns their slots.
+    fn pin_flows_again(&mut self) -> Result<Vec<u32>, TableError>;
+    /// Shows a slot's table to the programs again, with what is in it.
+    fn put_back_flows(&mut self, slot: u32) -> Result<(), TableError>;
     /// Every conversation that a slot's guest has opened and that is remembered; none if its programs write so fast
     /// that the table cannot be read to its end.
     fn flows(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError>;
@@ -74,6 +87,18 @@ pub trait Tables {
     /// From here on to that instant nobody is asked again.
     fn refuse(&mut self, key: OutKey, until: BootTime) -> Result<(), TableError>;
     fn remove_refusal(&mut self, key: OutKey) -> Result<(), TableError>;
+}
+
+/// Where in a map a walk goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(pub u32);
+
+/// Some entries of a map.
+#[derive(Clone, Debug)]
+pub struct Slice<K, V> {
+    pub rows: Vec<(K, V)>,
+    /// None at the map's end.
+    pub next: Option<Place>,
 }
 
 /// A map did not do what it was told. What it held before holds still.

@@ -24,10 +24,14 @@ impl<T: Tables> Ledger<T> {
         let hosts = self.hosts();
         for (host, way) in ways.iter().filter(|(host, _)| hosts.contains(*host)) {
             match way {
-                Some(hop) => self.tables.set_next_hop(*host, *hop)?,
+                Some(hop) => {
+                    self.tables.set_next_hop(*host, *hop)?;
+                    self.ways.insert(*host, *hop);
+                }
                 None => {
                     self.unsettled = true;
                     self.tables.remove_next_hop(*host)?;
+                    self.ways.remove(host);
                 }
             }
         }

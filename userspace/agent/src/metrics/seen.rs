@@ -4,7 +4,7 @@
 use crate::{
     clock::BootTime,
     datapath::MapFill,
-    keeper::{KeeperHandle, View},
+    keeper::{Board, KeeperHandle, Kind, View},
     renew::Standing,
     totals::{SlotCounts, Totals},
 };
@@ -51,6 +51,7 @@ struct Moment<'a> {
     view: &'a View,
     entries: Vec<(&'static str, usize)>,
     connected: bool,
+    board: &'a Board,
     goal: u64,
     certificate_ends_unix_ms: u64,
     now: BootTime,
@@ -71,6 +72,9 @@ struct Families {
     applied: IntGauge,
     tombstones: IntGauge,
     connected: IntGauge,
+    findings: IntCounterVec,
+    standing: IntGauge,
+    walk: Gauge,
 }
 
 impl Families {
@@ -119,10 +123,23 @@ impl Families {
                 "pairgate_registry_connected",
                 "Whether the registry's goal state is followed",
             )?,
+            findings: counters(
+                "pairgate_audit_findings_total",
+                "What was not as declared in the kernel",
+                &["kind"],
+            )?,
+            standing: IntGauge::new(
+                "pairgate_audit_standing",
+                "What is not as declared and not the agent's to mend",
+            )?,
+            walk: Gauge::new(
+                "pairgate_audit_walk_seconds",
+                "What the last walk through the maps of pairs took",
+            )?,
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 14] {
+    fn all(&self) -> [&dyn Collector; 17] {
         [
             &self.packets,
             &self.bytes,
@@ -138,6 +155,9 @@ impl Families {
             &self.applied,
             &self.tombstones,
             &self.connected,
+            &self.findings,
+            &self.standing,
+            &self.walk,
         ]
     }
 
@@ -177,6 +197,12 @@ impl Families {
         let tombstones = view.goal.as_ref().map_or(0, |goal| goal.tombstones.len());
         self.tombstones.set(number(tombstones));
         self.connected.set(i64::from(moment.connected));
+        for kind in Kind::ALL {
+            let count = self.findings.with_label_values(&[kind.word()]);
+            count.inc_by(moment.board.count(kind));
+        }
+        self.standing.set(number(moment.board.standing().len()));
+        self.walk.set(moment.board.walk().as_secs_f64());
     }
 
     fn count(&self, counts: &SlotCounts) {
@@ -230,6 +256,7 @@ impl Collector for FromKernel {
             view: &view,
             entries: seen.fill.entries(),
             connected: *seen.connected.borrow(),
+            board: seen.keeper.board(),
             goal: *seen.goal.borrow(),
             certificate_ends_unix_ms: seen.certificate.borrow().life.ends_unix_ms,
             now: BootTime::now(),
@@ -252,6 +279,7 @@ pub(super) mod tests {
             view: &View::default(),
             entries: MapFill::MAPS.map(|(name, _)| (name, 0)).to_vec(),
             connected: false,
+            board: &Board::default(),
             goal: 0,
             certificate_ends_unix_ms: 1_500,
             now: BootTime::ZERO,

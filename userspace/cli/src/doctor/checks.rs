@@ -1,6 +1,7 @@
 //! What can be seen on the machine itself.
 
 use super::{Finding, kernel as system};
+use crate::health;
 use nix::sys::statfs::{FsType, statfs};
 use pairgate_api::local::AgentStatus;
 use std::fs;
@@ -130,6 +131,37 @@ fn fits(uplink: &str, uplink_mtu: u32, tap: &str, guest_mtu: u32) -> Finding {
     Finding::bad("MTU", seen, cure)
 }
 
+/// What the agent's auditor says: it looks at maps, pins, programs, interfaces and their settings all the time.
+pub(super) fn audit(agent: Option<&AgentStatus>) -> Vec<Finding> {
+    const CHECK: &str = "auditor";
+    let Some(agent) = agent else {
+        let why = "the agent would know what is not as declared";
+        return vec![Finding::unknown(CHECK, why, "start the agent first")];
+    };
+    if agent.findings.is_empty() {
+        return vec![Finding::ok(
+            CHECK,
+            "programs, pins, maps and taps are as declared",
+        )];
+    }
+    let findings = agent.findings.iter().map(|finding| {
+        let ailment = health::of_finding(finding);
+        Finding::bad(CHECK, named(&ailment.what), ailment.cure)
+    });
+    findings.collect()
+}
+
+/// Adds the name of a program to what speaks of it by its number, which the agent has no right to ask for.
+fn named(what: &str) -> String {
+    let number = what
+        .split_once("program ")
+        .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+    match number.map(system::program_name) {
+        Some(Ok(name)) => format!("{what}; its name is {name}"),
+        Some(Err(_)) | None => what.to_owned(),
+    }
+}
+
 /// Settings of the kernel that cost speed or safety when they are wrong. None of them is changed here.
 pub(super) fn sysctls() -> Vec<Finding> {
     vec![
@@ -147,6 +179,22 @@ pub(super) fn sysctls() -> Vec<Finding> {
             "kernel.bpf_stats_enabled",
             |value| value == "0",
             "1 takes the time of every program run",
+        ),
+        // These hold for taps too, whatever a tap's own setting says.
+        sysctl(
+            "net.ipv4.conf.all.route_localnet",
+            |value| value == "0",
+            "1 lets 127.0.0.1 be spoken to from outside, if our programs are taken off",
+        ),
+        sysctl(
+            "net.ipv4.conf.all.accept_local",
+            |value| value == "0",
+            "1 lets others speak with this host's own addresses, if our programs are taken off",
+        ),
+        sysctl(
+            "net.ipv4.conf.all.proxy_arp",
+            |value| value == "0",
+            "1 answers for addresses of others",
         ),
     ]
 }

@@ -55,6 +55,85 @@ pub(super) fn knows_tcx() -> io::Result<bool> {
     Err(error)
 }
 
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// The kernel's `bpf_attr` as `BPF_PROG_GET_FD_BY_ID` reads it.
+#[repr(C)]
+#[derive(Default)]
+struct ByNumber {
+    number: u32,
+    next: u32,
+    flags: u32,
+}
+
+/// The kernel's `bpf_attr` as `BPF_OBJ_GET_INFO_BY_FD` reads it.
+#[repr(C)]
+struct InfoAttributes {
+    descriptor: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The part of the kernel's `bpf_prog_info` up to the program's name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind: u32,
+    number: u32,
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    code: [u64; 2],
+    load_time: u64,
+    uid: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
+/// The name of a loaded program, by its number. Needs root.
+pub(super) fn program_name(number: u32) -> io::Result<String> {
+    let mut attributes = ByNumber {
+        number,
+        ..ByNumber::default()
+    };
+    // SAFETY: the attributes have the kernel's layout and the size given, and hold no pointer.
+    let descriptor = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_GET_FD_BY_ID,
+            &raw mut attributes,
+            size_of::<ByNumber>(),
+        )
+    };
+    let descriptor = i32::try_from(descriptor)
+        .ok()
+        .filter(|descriptor| *descriptor >= 0)
+        .ok_or_else(io::Error::last_os_error)?;
+    // SAFETY: the kernel has just made this descriptor and given it to us.
+    let program = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let mut info = ProgramInfo::default();
+    let mut attributes = InfoAttributes {
+        descriptor: program.as_raw_fd().cast_unsigned(),
+        length: u32::try_from(size_of::<ProgramInfo>()).map_err(io::Error::other)?,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the attributes are this command's, and the kernel writes no more than `length` bytes of the info.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attributes,
+            size_of::<InfoAttributes>(),
+        )
+    };
+    if answer != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let name = info.name.into_iter().take_while(|byte| *byte != 0).collect();
+    String::from_utf8(name).map_err(io::Error::other)
+}
+
 /// An interface's MTU in this process's network namespace; `/sys/class/net` may show another's.
 pub(super) fn mtu(interface: &str) -> io::Result<u32> {
     let name = interface.as_bytes();

@@ -103,6 +103,7 @@ pub(crate) async fn run(command: &Command, options: &Options) -> Result<Answer, 
         }
     };
     findings.extend(checks::mtu(agent.as_ref()));
+    findings.extend(checks::audit(agent.as_ref()));
     let registry = network::registry(options).await;
     findings.extend(registry.findings);
     findings.extend(network::peers(agent.as_ref(), registry.hosts.as_deref()).await);

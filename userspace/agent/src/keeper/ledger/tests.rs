@@ -12,6 +12,7 @@ use fake::Fake;
 use pairgate_abi::NextHop;
 
 mod addresses;
+mod audit;
 mod conversations;
 mod fake;
 mod local;

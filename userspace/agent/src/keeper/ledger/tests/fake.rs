@@ -3,7 +3,13 @@
 use crate::{
     admit::{LocalPair, VerifiedPair},
     clock::BootTime,
-    keeper::{Seat, TableError, Tables, entries, entries::Terms},
+    keeper::{
+        Seat, TableError, Tables,
+        book::Declared,
+        entries,
+        entries::Terms,
+        tables::{Place, Slice},
+    },
     present::CarriedPair,
 };
 use pairgate_abi::{FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
@@ -58,6 +64,15 @@ impl Kernel {
     }
 }
 
+fn slice<K: Copy, V: Copy>(rows: &[(K, V)], from: Option<Place>, most: usize) -> Slice<K, V> {
+    let from = from.map_or(0, |Place(at)| at as usize);
+    let rest = rows.get(from..).unwrap_or_default();
+    Slice {
+        rows: rest.iter().take(most).copied().collect(),
+        next: (rest.len() > most).then_some(Place((from + most) as u32)),
+    }
+}
+
 impl Tables for Fake {
     fn taps(&self) -> Result<Vec<(u32, TapEntry)>, TableError> {
         Ok(self
@@ -89,8 +104,26 @@ impl Tables for Fake {
             .collect())
     }
 
-    fn next_hops(&self) -> Result<Vec<[u8; 16]>, TableError> {
-        Ok(self.0.borrow().hops.keys().copied().collect())
+    fn some_incoming(&self, from: Option<Place>, most: usize) -> Result<Slice<Handle, InEntry>, TableError> {
+        let mut rows = self.incoming()?;
+        rows.sort_unstable_by_key(|(handle, _)| (handle.vni_number(), handle.group_number()));
+        Ok(slice(&rows, from, most))
+    }
+
+    fn some_outgoing(&self, from: Option<Place>, most: usize) -> Result<Slice<OutKey, OutEntry>, TableError> {
+        let mut rows = self.outgoing()?;
+        rows.sort_unstable_by_key(|(key, _)| (key.tap, key.source, key.destination));
+        Ok(slice(&rows, from, most))
+    }
+
+    fn next_hops(&self) -> Result<Vec<([u8; 16], NextHop)>, TableError> {
+        Ok(self
+            .0
+            .borrow()
+            .hops
+            .iter()
+            .map(|(host, hop)| (*host, *hop))
+            .collect())
     }
 
     fn lease(&self) -> Result<BootTime, TableError> {
@@ -188,6 +221,20 @@ impl Tables for Fake {
         Ok(entry)
     }
 
+    fn restore_in(&mut self, declared: &Declared<Handle, InEntry>) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("restore_in")?;
+        kernel.incoming.insert(declared.key(), declared.entry());
+        Ok(())
+    }
+
+    fn restore_out(&mut self, declared: &Declared<OutKey, OutEntry>) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("restore_out")?;
+        kernel.outgoing.insert(declared.key(), declared.entry());
+        Ok(())
+    }
+
     fn remove_tap(&mut self, tap: u32) -> Result<(), TableError> {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("remove_tap")?;
@@ -255,6 +302,18 @@ impl Tables for Fake {
         assert!(!kernel.unsettled, "a program may still look for it");
         kernel.flows.remove(&slot);
         Ok(())
+    }
+
+    fn flow_slots(&self) -> Result<Vec<u32>, TableError> {
+        Ok(self.0.borrow().flows.keys().copied().collect())
+    }
+
+    fn pin_flows_again(&mut self) -> Result<Vec<u32>, TableError> {
+        Ok(Vec::new())
+    }
+
+    fn put_back_flows(&mut self, slot: u32) -> Result<(), TableError> {
+        self.keep_flows(slot)
     }
 
     fn flows(&self, slot: u32) -> Result<Option<Vec<FlowKey>>, TableError> {

@@ -1,0 +1,204 @@
+//! Somebody who is root on a host changes what the agent keeps in its kernel. The agent compares that with what it has
+//! declared all the time: what nobody gave is taken away, what was taken away comes back, and what is not the agent's to
+//! mend is named.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+#[expect(
+    dead_code,
+    reason = "shared with the tests of the programs, which use more of it"
+)]
+#[path = "packets/others.rs"]
+mod others;
+
+use others::Other;
+use pairgate_abi::Handle;
+use pairgate_agent::datapath::{Pins, Pod};
+use pairgate_api::local::AgentStatus;
+use pairgate_e2e::{DB1, PATIENCE, Rig};
+use pairgate_lab::{links, patience};
+use std::fs;
+
+const TAP: &str = "tap-web1";
+const UPLINK: &str = "up0";
+
+fn pins(rig: &Rig, host: &str) -> Pins {
+    Pins::under(&rig.lab.plan().pin_dir(host))
+}
+
+fn status(rig: &Rig, host: &str) -> AgentStatus {
+    // Whatever its exit code says about health.
+    let answer = rig.lab.call(&["--host", host, "status", "-o", "json"]).unwrap();
+    serde_json::from_value(answer.json().unwrap()).unwrap()
+}
+
+fn count(rig: &Rig, host: &str, kind: &str) -> u64 {
+    status(rig, host).found.get(kind).copied().unwrap_or(0)
+}
+
+/// Waits until the auditor has found something more of a kind.
+fn await_count(rig: &Rig, host: &str, kind: &str, before: u64) {
+    patience::until(PATIENCE, &format!("{host} finds something {kind}"), || {
+        Ok((count(rig, host, kind) > before).then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn maps_that_somebody_has_written_into_are_put_right() {
+    let rig = Rig::start_default("audit-maps").unwrap();
+    rig.await_answer("web1", DB1).unwrap();
+    let (h1, h2) = (pins(&rig, "h1"), pins(&rig, "h2"));
+    let mut pairs_in = h2.pairs_in().unwrap();
+    let (given, entry) = pairs_in.iter().next().unwrap().unwrap();
+    let without_use = |entry: Pod<pairgate_abi::InEntry>| pairgate_abi::InEntry {
+        used_ns: 0,
+        ..entry.0
+    };
+
+    // A handle that nobody gave.
+    let stray = Handle::new(0x00ab_cdef, 0x1234).unwrap();
+    pairs_in.insert(Pod(stray), entry, 0).unwrap();
+    patience::until(PATIENCE, "the stray handle is gone", || {
+        Ok(pairs_in.get(&Pod(stray), 0).is_err().then_some(()))
+    })
+    .unwrap();
+    await_count(&rig, "h2", "stray", 0);
+
+    // A deadline that somebody has moved.
+    let mut longer = entry;
+    longer.0.deadline_ns = u64::MAX;
+    pairs_in.insert(given, longer, 0).unwrap();
+    patience::until(PATIENCE, "the deadline is as it was", || {
+        let now = pairs_in.get(&given, 0).ok().map(without_use);
+        Ok((now == Some(without_use(entry))).then_some(()))
+    })
+    .unwrap();
+    await_count(&rig, "h2", "altered", 0);
+
+    // Emptied maps, on both sides.
+    let mut pairs_out = h1.pairs_out().unwrap();
+    for key in pairs_out.keys().collect::<Result<Vec<_>, _>>().unwrap() {
+        pairs_out.remove(&key).unwrap();
+    }
+    for handle in pairs_in.keys().collect::<Result<Vec<_>, _>>().unwrap() {
+        pairs_in.remove(&handle).unwrap();
+    }
+    let mut taps = h1.taps().unwrap();
+    for tap in taps.keys().collect::<Result<Vec<_>, _>>().unwrap() {
+        taps.remove(&tap).unwrap();
+    }
+    patience::until(PATIENCE, "the emptied maps are full again", || {
+        let back = pairs_in.get(&given, 0).is_ok() && taps.keys().count() == 1;
+        Ok((back && pairs_out.keys().count() > 0).then_some(()))
+    })
+    .unwrap();
+    await_count(&rig, "h1", "missing", 0);
+    await_count(&rig, "h2", "missing", 0);
+    rig.await_answer("web1", DB1).unwrap();
+
+    // A lease that somebody has granted himself.
+    let mut lease = h1.lease().unwrap();
+    let granted = lease.get(&0, 0).unwrap();
+    lease.set(0, u64::MAX, 0).unwrap();
+    patience::until(PATIENCE, "the lease is as it was granted", || {
+        Ok((lease.get(&0, 0)? < u64::MAX).then_some(()))
+    })
+    .unwrap();
+    assert!(lease.get(&0, 0).unwrap() >= granted);
+    assert_eq!(
+        status(&rig, "h1").findings,
+        [],
+        "all of it was the agent's to mend"
+    );
+}
+
+#[test]
+fn pins_programs_and_settings_that_somebody_has_taken_away_come_back() {
+    let rig = Rig::start_default("audit-pins").unwrap();
+    rig.await_answer("web1", DB1).unwrap();
+    let h1 = pins(&rig, "h1");
+    let list = || {
+        let names = fs::read_dir(h1.directory()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        names
+    };
+    let before = list();
+    assert!(before.len() > 15, "{before:?}");
+    before.iter().for_each(|pin| fs::remove_file(pin).unwrap());
+    assert!(
+        rig.answers("web1", DB1).unwrap(),
+        "programs went with their pins while their agent runs"
+    );
+    patience::until(PATIENCE, "every pin is back", || {
+        Ok((list() == before).then_some(()))
+    })
+    .unwrap();
+    await_count(&rig, "h1", "pin", 0);
+
+    let netns = rig.lab.netns("h1");
+    netns
+        .run(|| {
+            let conf = format!("/proc/sys/net/ipv4/conf/{TAP}/rp_filter");
+            fs::write(&conf, "0").unwrap();
+            patience::until(PATIENCE, "the setting is as it was", || {
+                Ok((fs::read_to_string(&conf)?.trim() == "1").then_some(()))
+            })
+        })
+        .unwrap()
+        .unwrap();
+    await_count(&rig, "h1", "setting", 0);
+    for pin in before
+        .iter()
+        .filter(|pin| pin.to_string_lossy().contains("link-"))
+    {
+        others::detach(pin);
+    }
+    await_count(&rig, "h1", "program", 0);
+    rig.await_answer("web1", DB1).unwrap();
+    // What lives on after the agent is what was pinned.
+    rig.lab.kill("agent-h1").unwrap();
+    assert!(rig.answers("web1", DB1).unwrap(), "what came back was not pinned");
+}
+
+#[test]
+fn programs_of_others_in_the_way_are_named_and_let_be() {
+    let rig = Rig::start_default("audit-foreign").unwrap();
+    rig.await_answer("web1", DB1).unwrap();
+    let netns = rig.lab.netns("h1");
+    let foreign = [TAP, UPLINK].map(|name| {
+        let index = links::interface_index(&netns, name).unwrap();
+        netns.run(|| Other::on(index, &others::end(-1))).unwrap()
+    });
+    let findings = || {
+        let findings = status(&rig, "h1").findings.into_iter();
+        findings
+            .filter(|finding| finding.kind == "foreign")
+            .collect::<Vec<_>>()
+    };
+    patience::until(PATIENCE, "both programs are named", || {
+        Ok((findings().len() == 2).then_some(()))
+    })
+    .unwrap();
+    for (name, ours) in [(TAP, "from_tap"), (UPLINK, "from_uplink")] {
+        assert!(
+            findings().iter().any(|finding| finding.what.contains(name)
+                && finding.what.contains(ours)
+                && finding.what.contains("bpftool prog show id")),
+            "{:?}",
+            findings()
+        );
+    }
+    assert_eq!(count(&rig, "h1", "foreign"), 2, "counted again with each look");
+    assert!(rig.metrics("h1").unwrap().contains("pairgate_audit_standing 2"));
+    let doctor = rig.lab.call(&["--host", "h1", "doctor"]).unwrap();
+    let said = doctor.json().map(|json| json.to_string());
+    let said = said.unwrap_or_else(|_| doctor.stdout.clone());
+    assert!(said.contains("runs before from_tap on tap-web1"), "{said}");
+    assert!(rig.answers("web1", DB1).unwrap());
+    drop(foreign);
+    patience::until(PATIENCE, "nothing is in the way any more", || {
+        Ok(findings().is_empty().then_some(()))
+    })
+    .unwrap();
+}

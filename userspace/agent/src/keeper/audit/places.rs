@@ -1,0 +1,196 @@
+//! The places that the maps do not tell of: pins, hooks, interfaces and their settings.
+
+use super::{Finding, Kind, Walks};
+use crate::{
+    clock::BootTime,
+    datapath::Ahead,
+    keeper::{
+        GuestState, Keeper,
+        limits::{AUDITED_AT_ONCE, SETTINGS_AT_ONCE},
+    },
+    net::Link,
+    port::DEVICE,
+    taps,
+};
+use std::collections::{BTreeSet, HashMap};
+use tokio::task::block_in_place;
+
+impl Keeper {
+    /// Everything beside the maps of pairs, which have their own walk.
+    pub(in crate::keeper) async fn audit_places(&mut self) {
+        match block_in_place(|| self.ledger.audit_rows()) {
+            Ok(mended) => self.auditor.mended(&mended),
+            Err(error) => tracing::error!(%error, "the maps could not be compared with what was declared"),
+        }
+        let mut standing = BTreeSet::new();
+        block_in_place(|| self.audit_pins(&mut standing));
+        match self.net.links().await {
+            Ok(links) => {
+                block_in_place(|| self.audit_hooks(&links, &mut standing));
+                self.audit_links(&links, &mut standing).await;
+            }
+            Err(error) => tracing::error!(%error, "the interfaces could not be looked at"),
+        }
+        self.auditor.stands(standing);
+    }
+
+    /// The next step of the walk through the maps of pairs, if one is under way.
+    pub(in crate::keeper) fn audit_pairs(&mut self) {
+        if self.auditor.walks.are_over() {
+            return;
+        }
+        let began = std::time::Instant::now();
+        let walked = self
+            .ledger
+            .audit_pairs(&mut self.auditor.walks, AUDITED_AT_ONCE, BootTime::now());
+        match walked {
+            Ok(mended) => self.auditor.mended(&mended),
+            Err(error) => {
+                tracing::error!(%error, "the maps of pairs could not be compared with what was declared");
+                // What is left is looked at by the next walk.
+                self.auditor.walks = Walks::default();
+            }
+        }
+        self.auditor.took(began.elapsed());
+    }
+
+    /// Without its pin a map or a program ends with this agent.
+    fn audit_pins(&mut self, standing: &mut BTreeSet<Finding>) {
+        match self.loaded.pin_maps_again() {
+            Ok(maps) => {
+                let mended: Vec<_> = maps
+                    .into_iter()
+                    .map(|map| Finding::new(Kind::Pin, format!("the pin of the map {map}")))
+                    .collect();
+                self.auditor.mended(&mended);
+            }
+            Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
+        }
+        match self.ledger.pin_flows_again() {
+            Ok(slots) => {
+                let mended: Vec<_> = slots
+                    .into_iter()
+                    .map(|slot| Finding::new(Kind::Pin, format!("the pin of the table of slot {slot}")))
+                    .collect();
+                self.auditor.mended(&mended);
+            }
+            Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
+        }
+        match self.loaded.pin_again() {
+            Ok(links) => {
+                let mended: Vec<_> = links
+                    .into_iter()
+                    .map(|(index, program)| {
+                        let what = format!("the pin of {} on interface {index}", program.name());
+                        Finding::new(Kind::Pin, what)
+                    })
+                    .collect();
+                self.auditor.mended(&mended);
+            }
+            Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
+        }
+    }
+
+    /// Other people's programs that see packets before ours. They are let be: what they are for is not known here.
+    fn audit_hooks(&mut self, links: &[Link], standing: &mut BTreeSet<Finding>) {
+        let names: HashMap<u32, &str> = links
+            .iter()
+            .map(|link| (link.index, link.name.as_str()))
+            .collect();
+        match self.loaded.ahead() {
+            Ok(ahead) => {
+                for Ahead {
+                    program,
+                    interface,
+                    ours,
+                } in ahead
+                {
+                    let name = names.get(&interface).copied().unwrap_or("an interface");
+                    let what = format!(
+                        "program {program} (`bpftool prog show id {program}`) runs before {} on {name}, and may pass or change what ours would refuse",
+                        ours.name()
+                    );
+                    standing.insert(Finding::new(Kind::Foreign, what));
+                }
+            }
+            Err(error) => tracing::error!(%error, "the programs on the interfaces could not be listed"),
+        }
+    }
+
+    /// Taps, the VXLAN device and the uplink, as the kernel lists them.
+    async fn audit_links(&mut self, links: &[Link], standing: &mut BTreeSet<Finding>) {
+        let addresses = self.net.all_addresses().await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the addresses could not be looked at");
+            Vec::new()
+        });
+        let (uplink, overlay) = (self.doors.uplink.1, self.doors.overlay.index());
+        let own: BTreeSet<u32> = self
+            .guests
+            .values()
+            .filter_map(|state| match state {
+                GuestState::Guarded { tap } => Some(*tap),
+                GuestState::Absent | GuestState::Failed { .. } => None,
+            })
+            .chain([overlay])
+            .collect();
+        for link in links {
+            let is_own = own.contains(&link.index);
+            if let Some(program) = link.xdp.filter(|_| is_own || link.index == uplink) {
+                let what = format!(
+                    "the XDP program {program} (`bpftool prog show id {program}`) on {} sees every frame before ours",
+                    link.name
+                );
+                standing.insert(Finding::new(Kind::Foreign, what));
+            }
+            if !is_own {
+                continue;
+            }
+            if let Some(controller) = link.controller {
+                let what = format!(
+                    "{} was put under interface {controller}: ip link set {} nomaster",
+                    link.name, link.name
+                );
+                standing.insert(Finding::new(Kind::Device, what));
+            }
+            for (_, address) in addresses.iter().filter(|(index, _)| *index == link.index) {
+                let what = format!(
+                    "{} was given the address {address}: ip address flush dev {}",
+                    link.name, link.name
+                );
+                standing.insert(Finding::new(Kind::Device, what));
+            }
+        }
+        self.audit_settings(links, &own, standing).await;
+    }
+
+    /// A few taps' settings in each look, in turn, and always the VXLAN device's.
+    async fn audit_settings(
+        &mut self,
+        links: &[Link],
+        own: &BTreeSet<u32>,
+        standing: &mut BTreeSet<Finding>,
+    ) {
+        let mut turn: Vec<_> = links.iter().filter(|link| own.contains(&link.index)).collect();
+        turn.sort_unstable_by_key(|link| {
+            (
+                link.name != DEVICE,
+                link.index < self.auditor.next_tap,
+                link.index,
+            )
+        });
+        turn.truncate(SETTINGS_AT_ONCE);
+        self.auditor.next_tap = turn.last().map_or(0, |link| link.index + 1);
+        for link in turn {
+            match taps::silence(&self.net, link).await {
+                Ok(mended) => {
+                    let mended: Vec<_> = mended
+                        .into_iter()
+                        .map(|what| Finding::new(Kind::Setting, what))
+                        .collect();
+                    self.auditor.mended(&mended);
+                }
+                Err(error) => drop(standing.insert(Finding::new(Kind::Setting, error.to_string()))),
+            }
+        }
+    }
+}

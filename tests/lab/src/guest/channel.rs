@@ -95,13 +95,13 @@ impl Job {
         })
     }
 
-    /// What it says next; waits no longer than `limit`.
-    pub fn next(&mut self, limit: Option<Duration>) -> Result<Said> {
+    /// What it says next; none if it says nothing for as long as `limit`.
+    pub fn next(&mut self, limit: Option<Duration>) -> Result<Option<Said>> {
         let end = limit.map(|limit| Instant::now() + limit);
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                bail!("{} said nothing in time", self.what);
+                return Ok(None);
             }
             self.lines.get_ref().set_read_timeout(left)?;
             match self.lines.read_until(b'\n', &mut self.partial) {
@@ -113,7 +113,7 @@ impl Job {
             }
             let line = std::mem::take(&mut self.partial);
             match serde_json::from_slice::<Reply>(&line) {
-                Ok(reply) if reply.id == self.id => return Ok(reply.said),
+                Ok(reply) if reply.id == self.id => return Ok(Some(reply.said)),
                 // Another's, or the rest of another's.
                 _ => {}
             }
@@ -123,9 +123,21 @@ impl Job {
     /// The first line on its standard output.
     pub fn first_line(&mut self, limit: Duration) -> Result<String> {
         match self.next(Some(limit))? {
-            Said::Out(line) => Ok(line.trim_end().to_owned()),
-            other @ (Said::Err(_) | Said::Ended(_)) => bail!("{} did not begin well: {other:?}", self.what),
+            Some(Said::Out(line)) => Ok(line.trim_end().to_owned()),
+            other => bail!("{} did not begin well: {other:?}", self.what),
         }
+    }
+
+    /// The lines on its standard output that are there now, or come before it has been quiet for so long.
+    pub fn lines_until_quiet(&mut self, quiet: Duration) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        while let Some(said) = self.next(Some(quiet))? {
+            match said {
+                Said::Out(line) => lines.push(line.trim_end().to_owned()),
+                Said::Err(_) | Said::Ended(_) => bail!("{} has ended: {said:?}", self.what),
+            }
+        }
+        Ok(lines)
     }
 
     /// All that it says until its end.
@@ -138,9 +150,10 @@ impl Job {
         };
         loop {
             match self.next(Some(end.saturating_duration_since(Instant::now())))? {
-                Said::Out(text) => ended.stdout.push_str(&text),
-                Said::Err(text) => ended.stderr.push_str(&text),
-                Said::Ended(code) => {
+                None => bail!("{} did not end in time", self.what),
+                Some(Said::Out(text)) => ended.stdout.push_str(&text),
+                Some(Said::Err(text)) => ended.stderr.push_str(&text),
+                Some(Said::Ended(code)) => {
                     ended.code = code;
                     return Ok(ended);
                 }

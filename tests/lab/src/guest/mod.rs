@@ -130,14 +130,15 @@ impl Inside {
             Self::Machine(folder, name) => {
                 let words: Vec<&str> = argv.iter().map(String::as_str).collect();
                 let mut job = Job::start(folder, name, &words, "")?;
-                loop {
-                    match job.next(None)? {
+                while let Some(said) = job.next(None)? {
+                    match said {
                         channel::Said::Out(text) => write!(std::io::stdout(), "{text}")?,
                         channel::Said::Err(text) => write!(std::io::stderr(), "{text}")?,
                         channel::Said::Ended(code) => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
                     }
                     std::io::stdout().flush()?;
                 }
+                bail!("{self} said no more")
             }
         }
     }

@@ -107,7 +107,17 @@ const BUFFER_BYTES: usize = 64 << 20;
 impl Sniffer {
     /// On an interface of this namespace. When this returns, every later frame is seen.
     pub fn start(interface: &str, takes: impl Fn(&[u8]) -> bool + Send + 'static) -> io::Result<Self> {
-        let socket = packet_socket(interface, libc::ETH_P_ALL as u16)?;
+        Self::start_for(interface, libc::ETH_P_ALL as u16, takes)
+    }
+
+    /// Sees what reaches the stack behind the interface's programs, and of that the frames of one ethertype; what the
+    /// programs drop or send elsewhere is not seen.
+    pub fn start_for(
+        interface: &str,
+        ethertype: u16,
+        takes: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
+        let socket = packet_socket(interface, ethertype)?;
         setsockopt(&socket, sockopt::RcvBufForce, &BUFFER_BYTES)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
         let patience = nix::sys::time::TimeVal::new(0, LOOK_EVERY_MICROS);

@@ -12,6 +12,7 @@ use pairgate_identity::{Credentials, Expect, Identity, client_config, connect, s
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -98,21 +99,31 @@ impl Served {
     }
 
     /// An operator whose certificate comes with the CA's own so many times behind it.
-    async fn connection_with_chain(
+    async fn connection_with_links(
         &self,
         links: usize,
-    ) -> std::io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
-        let operator = Identity {
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
+        let (leaf, key) = certificate(&self.ca, &self.new_operator(), &[]);
+        let mut chain = vec![leaf.der().clone()];
+        chain.resize(1 + links, self.ca.der().to_vec().into());
+        self.connection_with_chain(chain, &key).await
+    }
+
+    fn new_operator(&self) -> Identity {
+        Identity {
             installation: self.installation,
             role: Role::Operator,
             id: Uuid::new_v4(),
-        };
-        let (leaf, key) = certificate(&self.ca, &operator, &[]);
-        let link = CertificateDer::from(self.ca.der().to_vec());
-        let mut chain = vec![leaf.der().clone()];
-        chain.resize(1 + links, link.clone());
+        }
+    }
+
+    async fn connection_with_chain(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: &KeyPair,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Unpin + use<>> {
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(link).unwrap();
+        roots.add(self.ca.der().to_vec().into()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -217,7 +228,7 @@ async fn a_chain_of_a_mebibyte_is_not_read_to_its_end() {
     for (links, is_answered) in [(0, true), (most, false)] {
         let mut answer = Vec::new();
         // TLS 1.3 lets a client speak before it knows what became of its certificate.
-        if let Ok(mut stream) = served.connection_with_chain(links).await {
+        if let Ok(mut stream) = served.connection_with_links(links).await {
             let request = b"GET /api/v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
             let _refused = stream.write_all(request).await;
             answer = to_the_end(&mut stream).await;
@@ -225,6 +236,32 @@ async fn a_chain_of_a_mebibyte_is_not_read_to_its_end() {
         assert_eq!(answer.starts_with(b"HTTP/1.1 200"), is_answered, "{links} links");
         assert!(is_answered || answer.is_empty(), "{links} links: {answer:02x?}");
     }
+    served.assert_alive().await;
+}
+
+/// Wrong if it fails: a way to the CA is looked for in a circle, or found where there is none.
+#[tokio::test]
+async fn authorities_that_vouch_for_each_other_lead_nowhere() {
+    let served = served().await;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = || CertifiedIssuer::self_signed(params.clone(), KeyPair::generate().unwrap()).unwrap();
+    let (one, other) = (authority(), authority());
+    let vouched = |of: &Ca, by: &Ca| params.signed_by(of.key(), by).unwrap().der().clone();
+    let (leaf, key) = certificate(&one, &served.new_operator(), &[]);
+    let mut chain = vec![leaf.der().clone()];
+    // They all have one name, so that every one could be the next of every other.
+    for _ in 0..20 {
+        chain.extend([vouched(&one, &other), vouched(&other, &one)]);
+    }
+    let mut answer = Vec::new();
+    if let Ok(mut stream) = served.connection_with_chain(chain, &key).await {
+        let _refused = stream
+            .write_all(b"GET /api/v1/status HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await;
+        answer = to_the_end(&mut stream).await;
+    }
+    assert_eq!(answer, b"", "a request was answered");
     served.assert_alive().await;
 }
 

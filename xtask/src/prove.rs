@@ -9,6 +9,9 @@ use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 use std::process::Command;
 
+/// Packets that `test` compares.
+const PACKETS: u64 = 10_000_000;
+
 /// What is to be proven.
 #[derive(Debug, Args)]
 pub(crate) struct Wanted {
@@ -31,10 +34,24 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 1] = [Stage {
-    name: "oracle",
-    work: oracle,
-}];
+const STAGES: [Stage; 4] = [
+    Stage {
+        name: "replays",
+        work: |place, _| replays(place),
+    },
+    Stage {
+        name: "sweeps",
+        work: |place, _| sweeps(place),
+    },
+    Stage {
+        name: "oracle",
+        work: |place, wanted| oracle(place, wanted.packets, wanted.seed),
+    },
+    Stage {
+        name: "handles",
+        work: |place, _| handles(place),
+    },
+];
 
 fn names() -> impl Iterator<Item = &'static str> {
     STAGES.iter().map(|stage| stage.name)
@@ -57,8 +74,15 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
     }))
 }
 
-/// The comparison of the loaded programs with the decision crate.
-pub(crate) fn prover(place: &Place) -> Command {
+/// The part of it that `test` runs too.
+pub(crate) fn short(place: &Place) -> Result<()> {
+    programs::build(place)?;
+    replays(place)?;
+    sweeps(place)?;
+    oracle(place, PACKETS, None)
+}
+
+fn prover(place: &Place) -> Command {
     let mut command = Command::new(place::cargo());
     command
         .args([
@@ -75,11 +99,35 @@ pub(crate) fn prover(place: &Place) -> Command {
     command
 }
 
-fn oracle(place: &Place, wanted: &Wanted) -> Result<()> {
+/// Everything that was once wrong.
+fn replays(place: &Place) -> Result<()> {
+    step::run(prover(place).args(["replay", "tests/prove/replays"]))
+}
+
+/// All ethertypes, all protocols, all truncations.
+fn sweeps(place: &Place) -> Result<()> {
+    step::run(prover(place).arg("sweep").arg("--failures").arg(failures(place)))
+}
+
+/// All network identifiers.
+fn handles(place: &Place) -> Result<()> {
+    step::run(
+        prover(place)
+            .arg("handles")
+            .arg("--failures")
+            .arg(failures(place)),
+    )
+}
+
+fn failures(place: &Place) -> PathBuf {
+    place.target.join("prove")
+}
+
+fn oracle(place: &Place, packets: u64, seed: Option<u64>) -> Result<()> {
     let mut command = prover(place);
-    command.args(["run", "--packets", &wanted.packets.to_string()]);
-    command.arg("--failures").arg(place.target.join("prove"));
-    if let Some(seed) = wanted.seed {
+    command.args(["run", "--packets", &packets.to_string()]);
+    command.arg("--failures").arg(failures(place));
+    if let Some(seed) = seed {
         command.args(["--seed", &seed.to_string()]);
     }
     step::run(&mut command)

@@ -6,6 +6,7 @@ mod length;
 
 use crate::place::{self, Place};
 use crate::programs;
+use crate::prove;
 use crate::step;
 use crate::turn;
 use anyhow::{Context, Result, ensure};
@@ -23,7 +24,7 @@ struct Stage {
     work: fn(&Place) -> Result<()>,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage {
         name: "format",
         work: format,
@@ -55,6 +56,10 @@ const STAGES: [Stage; 9] = [
     Stage {
         name: "unit tests",
         work: unit_tests,
+    },
+    Stage {
+        name: "oracle",
+        work: prove::short,
     },
     Stage {
         name: "end to end",

@@ -6,15 +6,17 @@
 //! * [`kernel`]: the loaded programs over maps filled the same way, run by `BPF_PROG_TEST_RUN`;
 //! * [`bench`]: both side by side, compared packet by packet;
 //! * [`generate`]: the packets; [`sweep`]: those of which every one is tried;
-//! * [`run`]: many of them; [`shrink`] and [`replay`]: what becomes of one that differs.
+//! * [`run`]: many of them; [`failure`], [`shrink`] and [`replay`]: what becomes of one that differs.
 //!
 //! A test run has no VLAN tag, unfinished checksum, kind of segmentation or tunnel outside the bytes; what depends on
 //! those is tried on real devices by the packet tests of `tests/e2e`.
 
 pub mod bench;
+pub mod failure;
 pub mod generate;
 pub mod kernel;
 pub mod oracle;
+pub mod record;
 pub mod replay;
 pub mod run;
 pub mod shrink;

@@ -2,8 +2,8 @@
 //! happens in namespaces of its own.
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use pairgate_prove::{replay, run, world::own::Own};
-use std::{path::PathBuf, process::ExitCode};
+use pairgate_prove::{record, replay, run, sweep, world::own::Own};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -32,6 +32,29 @@ enum Verb {
     },
     /// Try packets from files, or from every file of a folder, again
     Replay { paths: Vec<PathBuf> },
+    /// Try every packet of a kind: all ethertypes, all protocols, all truncations
+    Sweep {
+        /// Where what differs is written
+        #[arg(long, default_value = "target/prove")]
+        failures: PathBuf,
+    },
+    /// Add real traffic to a file of frames
+    Record {
+        file: PathBuf,
+        /// Interfaces of this network namespace
+        #[arg(required = true)]
+        interfaces: Vec<String>,
+        #[arg(long, default_value_t = 30)]
+        seconds: u64,
+    },
+    /// Try every handle
+    Handles {
+        /// Only one network identifier in so many
+        #[arg(long, default_value_t = 1)]
+        share: u32,
+        #[arg(long, default_value = "target/prove")]
+        failures: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -63,5 +86,12 @@ fn act(verb: Verb) -> Result<()> {
             must_be_complete: packets >= COMPLETE,
         }),
         Verb::Replay { paths } => replay::all(&paths, &Own::enter()?),
+        Verb::Sweep { failures } => sweep::cheap(&failures),
+        Verb::Record {
+            file,
+            interfaces,
+            seconds,
+        } => record::record(&file, &interfaces, Duration::from_secs(seconds)),
+        Verb::Handles { share, failures } => sweep::vni(&failures, cores, share.max(1)),
     }
 }

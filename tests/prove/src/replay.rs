@@ -6,8 +6,9 @@
 //! mood events-spent
 //! packet from_tap guest mark=0 gso=0/0
 //! 02504700000102000000000b0800…
+//! expect grant
 //! ```
-//! A packet's bytes may take several lines. The packets go through one after another, because one can change what
+//! A packet's bytes may take several lines; what is expected of it need not be said, then both sides must only agree. The packets go through one after another, because one can change what
 //! becomes of the next.
 use crate::{
     bench::{Bench, Fault, Mood},
@@ -29,6 +30,8 @@ pub struct Replay {
     pub mood: Mood,
     /// The packets; interfaces by their place in [`Link::ALL`], because indices differ.
     pub packets: Vec<(Link, Input)>,
+    /// What must come of each, by its number, in one word.
+    pub expected: Vec<(usize, String)>,
 }
 
 /// Bytes as hexadecimal digits.
@@ -60,6 +63,7 @@ impl Replay {
             kind,
             mood,
             packets: inputs.iter().map(named).collect::<Result<_>>()?,
+            expected: Vec::new(),
         })
     }
 
@@ -70,7 +74,7 @@ impl Replay {
             let _ = writeln!(text, "# {line}");
         }
         let _ = writeln!(text, "host {}\nmood {}", self.kind, self.mood);
-        for (link, input) in &self.packets {
+        for (number, (link, input)) in self.packets.iter().enumerate() {
             let Baggage {
                 mark,
                 gso_size,
@@ -85,6 +89,9 @@ impl Replay {
             for line in input.frame.chunks(48) {
                 let _ = writeln!(text, "{}", hex(line));
             }
+            for (_, word) in self.expected.iter().filter(|(of, _)| *of == number) {
+                let _ = writeln!(text, "expect {word}");
+            }
         }
         text
     }
@@ -96,6 +103,7 @@ impl Replay {
             kind: Kind::ALL[0],
             mood: Mood::default(),
             packets: Vec::new(),
+            expected: Vec::new(),
         };
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -103,6 +111,12 @@ impl Replay {
                 "#" => replay.about = format!("{}{rest}\n", replay.about),
                 "host" => replay.kind = rest.parse()?,
                 "mood" => replay.mood = rest.parse()?,
+                "expect" => {
+                    let last = replay.packets.len().checked_sub(1);
+                    replay
+                        .expected
+                        .push((last.context("no packet to expect anything of")?, rest.to_owned()));
+                }
                 "packet" => replay.packets.push(packet(rest)?),
                 _ => match replay.packets.last_mut() {
                     Some((_, input)) => input.frame.extend(bytes(line).with_context(|| line.to_owned())?),
@@ -126,7 +140,16 @@ impl Replay {
                 input.baggage.mark = bench.mark();
             }
             match bench.check_alone(&input) {
-                Ok(outcome) => words.push(outcome.word),
+                Ok(outcome) => {
+                    let mut expected = self.expected.iter().filter(|(of, _)| *of == number);
+                    if let Some((_, word)) = expected.find(|(_, word)| word != outcome.word) {
+                        return Ok(Err(format!(
+                            "packet {number}: both say {}, and not {word}",
+                            outcome.word
+                        )));
+                    }
+                    words.push(outcome.word);
+                }
                 Err(Fault::Differs(what)) => return Ok(Err(format!("packet {number}: {what}"))),
                 Err(Fault::Failed(error)) => return Err(error),
             }
@@ -210,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_replay_says_the_same_when_it_is_read_again() {
-        let text = "# one\nhost v6-busy\nmood lease-ended\npacket from_tap guest mark=0x1 gso=2/3\n0102\n";
+        let text = "# one\nhost v6-busy\nmood lease-ended\npacket from_tap guest mark=0x1 gso=2/3\n0102\nexpect grant\n";
         let replay = Replay::parse(text).unwrap();
         assert_eq!(replay.packets[0].1.frame, [1, 2]);
         assert_eq!(Replay::parse(&replay.written()).unwrap(), replay);

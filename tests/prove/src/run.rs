@@ -4,16 +4,15 @@
 //! everything that its packets have changed. The seed and the number of an episode are all that its packets depend on.
 use crate::{
     bench::{Bench, Fault, Mood},
+    failure::{self, Found},
     generate::{Generator, Packet, Sources},
-    replay::{OWN_MARK, Replay},
-    shrink::{self, Failure},
     tally::Tally,
     world::{Kind, own::Own},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -179,91 +178,42 @@ fn episode(
 ) -> Result<()> {
     let mut random = random_of(order.seed, number);
     let mood = mood(&mut random);
-    let generator = Generator {
-        sources,
-        kind: bench.kind(),
-        links: &own.links,
-        mark: bench.mark(),
-    };
+    let generator = Generator::new(sources, bench, &own.links);
     bench.begin(mood)?;
     let mut packet = Packet::new();
-    for _ in 0..EPISODE {
-        generator.next(&mut random, &mut packet);
-        match bench.check(&packet.input) {
-            Ok(outcome) => tally.note(packet.input.program, outcome.word),
-            Err(Fault::Differs(what)) => return Err(failed(bench, own, sources, order, number, what)?),
-            Err(Fault::Failed(error)) => return Err(error),
+    let mut through = || {
+        for _ in 0..EPISODE {
+            generator.next(&mut random, &mut packet);
+            let outcome = bench.check(&packet.input)?;
+            tally.note(packet.input.program, outcome.word);
         }
-    }
-    match bench.settle() {
+        bench.settle()
+    };
+    match through() {
         Ok(()) => Ok(()),
-        Err(Fault::Differs(what)) => Err(failed(bench, own, sources, order, number, what)?),
+        Err(Fault::Differs(what)) => {
+            let found = again(&generator, order, number, what);
+            Err(failure::report(bench, &own.links, &order.failures, found)?)
+        }
         Err(Fault::Failed(error)) => Err(error),
     }
 }
 
-/// Finds the packet of an episode that something differs after, makes it small and writes it down. The error says
-/// where.
-fn failed(
-    bench: &mut Bench,
-    own: &Own,
-    sources: &Sources,
-    order: &Order,
-    number: u64,
-    what: String,
-) -> Result<anyhow::Error> {
-    println!("episode {number} of seed {:#x} differs: {what}", order.seed);
+/// The packets of an episode once more.
+fn again(generator: &Generator<'_>, order: &Order, number: u64, what: String) -> Found {
     let mut random = random_of(order.seed, number);
     let mood = mood(&mut random);
-    let generator = Generator {
-        sources,
-        kind: bench.kind(),
-        links: &own.links,
-        mark: bench.mark(),
-    };
-    let (mut packet, mut inputs, mut found) = (Packet::new(), Vec::new(), what);
-    bench.begin(mood)?;
+    let (mut packet, mut inputs, mut honest) = (Packet::new(), Vec::new(), Vec::new());
     for _ in 0..EPISODE {
         generator.next(&mut random, &mut packet);
         inputs.push(packet.input.clone());
-        match bench.check_alone(&packet.input) {
-            Ok(_) => {}
-            Err(Fault::Differs(what)) => {
-                found = what;
-                break;
-            }
-            Err(Fault::Failed(error)) => return Err(error),
-        }
+        honest.push(packet.honest.clone());
     }
-    let failure = Failure {
+    Found {
+        name: format!("seed {:#x}, episode {number}", order.seed),
         mood,
         inputs,
-        honest: packet.honest,
-        what: found,
-    };
-    let mut failure = shrink::shrink(bench, failure)?;
-    for input in &mut failure.inputs {
-        if input.baggage.mark == bench.mark() {
-            input.baggage.mark = OWN_MARK;
-        }
+        honest,
+        what,
     }
-    let about = format!("seed {:#x}, episode {number}\n{}", order.seed, failure.what);
-    let replay = Replay::of(&about, bench.kind(), failure.mood, &own.links, &failure.inputs)?;
-    let path = write(
-        &order.failures,
-        &format!("{:x}-{number}.txt", order.seed),
-        &replay,
-    )?;
-    println!("{}", replay.written());
-    Ok(anyhow!(
-        "the kernel and the oracle differ; try again with `cargo xtask prove --replay {}`",
-        path.display()
-    ))
-}
-
-fn write(folder: &Path, name: &str, replay: &Replay) -> Result<PathBuf> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let path = folder.join(name);
-    std::fs::write(&path, replay.written()).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
 }

@@ -10,7 +10,7 @@ pub struct Tally {
 
 /// What a packet can cause in a test run. `room`, and `lease` in the answers of the tap, are not among these: the first
 /// needs a helper that fails. Neither are `vlan` on the uplink and other causes that lie outside the bytes.
-const MUST: [(Program, &[&str]); 4] = [
+const MUST: [(Program, &[&str]); 6] = [
     (
         Program::FromTap,
         &[
@@ -58,6 +58,8 @@ const MUST: [(Program, &[&str]); 4] = [
     ),
     (Program::ToTap, &["no_state", "not_delivered", "delivered"]),
     (Program::FromVxlan, &["outer"]),
+    (Program::StopIn, &["no_state"]),
+    (Program::StopOut, &["no_state"]),
 ];
 
 impl Tally {

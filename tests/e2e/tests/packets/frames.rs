@@ -2,7 +2,7 @@
 //! programs must make of them.
 use crate::{
     pairs::{in_handle, out_handle},
-    world::{GATEWAY, GRANTED_PEER, GUEST, GUEST_MAC, GUEST6, NEIGHBOUR_MAC, PEER, PEER6, PORT, World, six},
+    world::{GATEWAY, GUEST, GUEST_MAC, GUEST6, NEIGHBOUR_MAC, PEER, PEER6, PORT, World, six},
 };
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header,
@@ -223,15 +223,6 @@ pub(crate) fn turned(frame: Vec<u8>) -> Vec<u8> {
         let (source, destination) = (frame[22..38].to_vec(), frame[38..54].to_vec());
         with(with(frame, 22, &destination), 38, &source)
     }
-}
-
-/// The same, from the peer that has some ports only, to one of them.
-pub(crate) fn from_granted(frame: Vec<u8>) -> Vec<u8> {
-    with(
-        with(turned(frame), 26, &GRANTED_PEER),
-        IP + 2,
-        &443_u16.to_be_bytes(),
-    )
 }
 
 /// A datagram from the guest to a peer, over IPv6.

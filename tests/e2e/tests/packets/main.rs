@@ -33,7 +33,6 @@ mod no_program;
 mod opening;
 mod others;
 mod pairs;
-mod random;
 mod run;
 mod segments;
 mod used;

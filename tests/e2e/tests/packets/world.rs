@@ -104,14 +104,6 @@ pub(crate) fn load_host(pin_dir: &str, (uplink, vxlan): (u32, u32), host: IpAddr
     Loaded::load(&options).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// An address in the form of the contract.
-pub(crate) fn bytes_of(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(four) => wide(four.octets()),
-        IpAddr::V6(six) => six.octets(),
-    }
-}
-
 /// Key of the pair from a tap to a peer.
 pub(crate) fn out_key(tap: u32, peer: [u8; 4]) -> OutKey {
     OutKey {
@@ -138,18 +130,9 @@ impl World {
 
     /// The same on a host with this underlay address.
     pub(crate) fn on(host: IpAddr) -> Self {
-        Self::made(host, |_| 0)
-    }
-
-    /// The same on a host that hands big packets to its VXLAN device. Any interface will do: none is asked to.
-    pub(crate) fn with_device(host: IpAddr) -> Self {
-        Self::made(host, Tap::index)
-    }
-
-    fn made(host: IpAddr, device: impl FnOnce(&Tap) -> u32) -> Self {
         enter_own_namespaces();
         let (guest, door, uplink) = (Tap::new("guest"), Tap::new("door"), Tap::new("uplink"));
-        let loaded = load_host(PIN_DIR, (uplink.index(), device(&uplink)), host);
+        let loaded = load_host(PIN_DIR, (uplink.index(), 0), host);
         let held = loaded.held().unwrap();
         let world = Self {
             loaded,

@@ -11,7 +11,8 @@ use crate::{
     world::{Device, Kind, Links},
 };
 use anyhow::Result;
-use pairgate_abi::Count;
+use pairgate_abi::{Count, Handle, InEntry};
+pub(crate) use state::tables;
 pub use state::{Mood, SLOTS};
 use std::collections::HashMap;
 
@@ -41,6 +42,8 @@ pub struct Bench {
     mood: Mood,
     /// Nothing was put through since everything was compared and found equal.
     is_settled: bool,
+    /// Pairs that are received on, in the place of those that every host has.
+    pairs_in: Option<Vec<(Handle, InEntry)>>,
 }
 
 impl Bench {
@@ -49,13 +52,14 @@ impl Bench {
         let host = Host::load(kind, links)?;
         let counters = Counters::of(&host.loaded, &SLOTS)?;
         let mut bench = Self {
-            oracle: Oracle::new(state::tables(&host, Mood::default(), 0)),
+            oracle: Oracle::new(tables(&host, Mood::default(), 0)),
             host,
             run: TestRun::new(),
             counters,
             expected: HashMap::new(),
             mood: Mood::default(),
             is_settled: false,
+            pairs_in: None,
         };
         bench.begin(Mood::default())?;
         Ok(bench)
@@ -163,6 +167,23 @@ impl Bench {
     /// Which kind of host it is.
     pub fn kind(&self) -> Kind {
         self.host.kind
+    }
+
+    /// Puts these pairs that are received on in the place of all others.
+    pub fn only_pairs_in(&mut self, pairs: Vec<(Handle, InEntry)>) -> Result<()> {
+        for handle in self.oracle.maps.pairs_in.keys() {
+            self.host.pairs_in.remove(handle)?;
+        }
+        for (handle, entry) in &pairs {
+            self.host.pairs_in.set(handle, entry)?;
+        }
+        self.pairs_in = Some(pairs);
+        self.begin(self.mood)
+    }
+
+    /// The MAC address that the last packet left for.
+    pub fn last_destination(&self) -> [u8; 6] {
+        std::array::from_fn(|at| self.oracle.frame.get(at).copied().unwrap_or_default())
     }
 
     /// The mark of its programs.

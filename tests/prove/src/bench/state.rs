@@ -63,7 +63,7 @@ impl FromStr for Mood {
 }
 
 /// The oracle's tables before the first packet.
-pub(super) fn tables(host: &Host, mood: Mood, now_ns: u64) -> Maps {
+pub(crate) fn tables(host: &Host, mood: Mood, now_ns: u64) -> Maps {
     let (kind, links) = (host.kind, &host.links);
     let mut flows: HashMap<u32, HashMap<_, _>> = HashMap::new();
     for slot in host.tables.keys() {
@@ -124,7 +124,10 @@ impl Bench {
     pub fn begin(&mut self, mood: Mood) -> Result<()> {
         let now_ns = now_ns()?;
         self.mood = mood;
-        let maps = tables(&self.host, mood, now_ns);
+        let mut maps = tables(&self.host, mood, now_ns);
+        if let Some(pairs) = &self.pairs_in {
+            maps.pairs_in = pairs.iter().copied().collect();
+        }
         for (slot, table) in &self.host.tables {
             while let Some(key) = table.any_key()? {
                 table.take(&key)?;

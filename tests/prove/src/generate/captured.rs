@@ -1,5 +1,7 @@
 //! Real traffic, recorded in a laboratory by `pairgate-prove record` and kept as data beside this package.
+use crate::world::{Link, content};
 use anyhow::{Context, Result, ensure};
+use pairgate_abi::GATEWAY_MAC;
 
 /// A frame as some real machine sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +18,36 @@ const ETHERNET: u32 = 1;
 /// The frames that lie beside this package.
 pub fn corpus() -> Result<Vec<Frame>> {
     let frames = parse(include_bytes!("../../corpus/laboratory.pcap"))?;
-    Ok(frames.into_iter().map(|inner| Frame { inner }).collect())
+    Ok(frames
+        .into_iter()
+        .map(|frame| Frame { inner: inside(frame) })
+        .collect())
+}
+
+/// A frame without the headers of the underlay, where it has them, as if the first guest had sent it.
+fn inside(mut frame: Vec<u8>) -> Vec<u8> {
+    let port = content::PORT.to_be_bytes();
+    let outer = match (frame.get(12..14), frame.get(23), frame.get(20)) {
+        (Some([0x08, 0x00]), Some(17), _) if frame.get(36..38) == Some(&port) => 50,
+        (Some([0x86, 0xdd]), _, Some(17)) if frame.get(56..58) == Some(&port) => 70,
+        _ => 0,
+    };
+    if frame.len() >= outer + 14 {
+        frame.drain(..outer);
+    }
+    // As the first guest would have sent it: its own MAC address, to the gateway or to a group.
+    if let Some(header) = frame.first_chunk_mut::<12>() {
+        header[6..].copy_from_slice(&content::mac(Link::Guest));
+        if header[0] & 1 == 0 {
+            header[..6].copy_from_slice(&GATEWAY_MAC);
+        }
+    }
+    if frame.get(12..14) == Some(&[0x08, 0x06])
+        && let Some(sender) = frame.get_mut(22..28)
+    {
+        sender.copy_from_slice(&content::mac(Link::Guest));
+    }
+    frame
 }
 
 /// The frames of a pcap file in this machine's byte order.

@@ -8,6 +8,7 @@ pub mod fields;
 pub mod templates;
 
 use crate::{
+    bench::Bench,
     oracle::{Baggage, Input},
     world::{
         Kind, Link, Links,
@@ -96,7 +97,17 @@ impl Default for Packet {
     }
 }
 
-impl Generator<'_> {
+impl<'a> Generator<'a> {
+    /// For the host of a bench.
+    pub fn new(sources: &'a Sources, bench: &Bench, links: &'a Links) -> Self {
+        Self {
+            sources,
+            kind: bench.kind(),
+            links,
+            mark: bench.mark(),
+        }
+    }
+
     /// The next packet, into the place of the last.
     pub fn next(&self, random: &mut SmallRng, packet: &mut Packet) {
         let input = &mut packet.input;
@@ -106,7 +117,8 @@ impl Generator<'_> {
             0..52 => self.sent(random, input),
             52..92 => self.arriving(random, input),
             92..98 => self.delivered(random, input),
-            _ => self.taken_apart(random, input),
+            98 => self.taken_apart(random, input),
+            _ => self.stopped(random, input),
         }
         packet.honest.clear();
         packet.honest.extend_from_slice(&input.frame);
@@ -140,7 +152,9 @@ impl Generator<'_> {
     fn broken(&self, random: &mut SmallRng, input: &mut Input, count: usize) {
         let fields = match input.program {
             Program::FromUplink => fields::of_wrapped(&input.frame, self.kind.underlay),
-            Program::FromTap | Program::ToTap | Program::FromVxlan => fields::of(&input.frame, 0),
+            Program::FromTap | Program::ToTap | Program::FromVxlan | Program::StopIn | Program::StopOut => {
+                fields::of(&input.frame, 0)
+            }
         };
         for _ in 0..count {
             // The length of the frame is one of its fields.
@@ -230,6 +244,17 @@ impl Generator<'_> {
         if random.random_range(0..4) != 0 {
             input.baggage.mark = self.mark;
         }
+    }
+
+    fn stopped(&self, random: &mut SmallRng, input: &mut Input) {
+        let link = *Link::ALL.choose(random).unwrap_or(&Link::Guest);
+        input.program = if random.random() {
+            Program::StopIn
+        } else {
+            Program::StopOut
+        };
+        input.interface = self.links.index(link);
+        self.valid(random, &mut input.frame);
     }
 
     fn taken_apart(&self, random: &mut SmallRng, input: &mut Input) {

@@ -86,6 +86,20 @@ impl Host {
             .context("a program is missing")
     }
 
+    /// Puts the programs on the first guest's tap and on the uplink, for frames that no test run takes.
+    pub fn attach(&mut self) -> Result<()> {
+        self.loaded.attach_tap(Link::Guest.name())?;
+        self.loaded.attach_uplink(Link::Uplink.name())?;
+        Ok(())
+    }
+
+    /// Lets them go again: what is pinned is all that holds them.
+    pub fn detach(self) -> Result<()> {
+        let pin_dir = self.loaded.pins().directory().to_owned();
+        drop(self);
+        std::fs::remove_dir_all(&pin_dir).with_context(|| format!("cannot remove {}", pin_dir.display()))
+    }
+
     fn filled(mut self) -> Result<Self> {
         let mut taps = self.loaded.taps()?;
         for tap in Link::TAPS {

@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 const MAP_CREATE: libc::c_int = 0;
 const MAP_LOOKUP: libc::c_int = 1;
 const MAP_UPDATE: libc::c_int = 2;
+const MAP_DELETE: libc::c_int = 3;
 const MAP_NEXT_KEY: libc::c_int = 4;
 const OBJECT_GET: libc::c_int = 7;
 const TEST_RUN: libc::c_int = 10;
@@ -150,6 +151,11 @@ where
     /// Writes one value.
     pub fn set(&self, key: &K, value: &V) -> io::Result<()> {
         bpf(MAP_UPDATE, &mut self.attributes(key, value)).map(drop)
+    }
+
+    /// Removes one value.
+    pub fn remove(&self, key: &K) -> io::Result<()> {
+        bpf(MAP_DELETE, &mut self.attributes(key, std::ptr::null())).map(drop)
     }
 
     /// Reads one value.

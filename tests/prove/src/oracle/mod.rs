@@ -123,6 +123,11 @@ impl Oracle {
             Program::ToTap => (Direction::ToTap, self.to_tap(&skb, &mut slot)),
             // A test run has nothing that a device could have taken off.
             Program::FromVxlan => (Direction::FromVxlan, Err(DropReason::Outer)),
+            Program::StopIn if input.interface == self.maps.settings.vxlan => {
+                (Direction::FromVxlan, Err(DropReason::NoState))
+            }
+            Program::StopIn => (Direction::FromTap, Err(DropReason::NoState)),
+            Program::StopOut => (Direction::ToTap, Err(DropReason::NoState)),
         };
         let outcome = self.finish(&mut skb, direction, slot, result);
         self.frame = frame;

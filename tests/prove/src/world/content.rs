@@ -2,10 +2,16 @@
 //! conversations.
 use super::{Device, Kind, Link, Links};
 use pairgate_abi::{
-    CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, Carries, FlowKey, GRANTS, Grant, Handle,
-    InEntry, NextHop, OWN_ADDRESSES, OutEntry, OutKey, TapEntry,
+    CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, Carries, FlowKey, GATEWAY_MAC, GRANTS,
+    Grant, Handle, InEntry, NextHop, OWN_ADDRESSES, OutEntry, OutKey, TapEntry,
 };
-use pairgate_packet::{address::wide, ip::Family};
+use pairgate_packet::{
+    Bytes, Metadata,
+    address::wide,
+    grant,
+    ip::Family,
+    sender::{self, Said},
+};
 
 /// The host's underlay addresses.
 pub const HOST: [u8; 4] = [192, 0, 2, 1];
@@ -392,38 +398,73 @@ pub fn conversations() -> Vec<(u32, FlowKey, bool)> {
     let mut flows = Vec::new();
     let all = [Link::Guest, Link::Door, Link::Many].into_iter();
     for (tap, family) in all.flat_map(|tap| FAMILIES.map(|family| (tap, family))) {
-        for peer in [Peer::Replies, Peer::Ports] {
-            let ping = if family == Family::V4 { 1 } else { 58 };
-            for (protocol, own_port, peer_port, is_over) in [
-                (17, 40_000_u16, 53_u16, false),
-                (6, 40_000, 80, false),
-                (17, 40_001, 53, true),
-                (6, 40_001, 80, true),
-                (ping, 1, 0, false),
-                (ping, 2, 0, true),
-            ] {
-                let key = FlowKey {
-                    own: address(family, last(tap)),
-                    peer: address(family, peer.last()),
-                    own_port: own_port.to_be_bytes(),
-                    peer_port: peer_port.to_be_bytes(),
-                    protocol,
-                    reserved: [0; 3],
-                };
-                flows.push((slot(tap), key, is_over));
-                // A guest next door is reached under the address of the pair, not one of its own.
-                if tap == Link::Door && peer == Peer::Replies {
-                    let key = FlowKey {
-                        own: address(family, Peer::DoorReplies.last()),
-                        peer: address(family, last(Link::Guest)),
-                        ..key
-                    };
+        let ping = if family == Family::V4 { 1 } else { 58 };
+        for (protocol, own_port, peer_port, is_over) in [
+            (17, 40_000, 53, false),
+            (6, 40_000, 80, false),
+            (17, 40_001, 53, true),
+            (6, 40_001, 80, true),
+            (ping, 0, 0, false),
+            (ping, 1, 0, false),
+            (ping, 2, 0, true),
+        ] {
+            let mut add = |own: u8, peer: u8| {
+                if let Some(key) = opened(family, (own, peer), protocol, (own_port, peer_port)) {
                     flows.push((slot(tap), key, is_over));
                 }
+            };
+            add(last(tap), Peer::Replies.last());
+            add(last(tap), Peer::Ports.last());
+            if tap == Link::Door {
+                // A guest next door is reached under the address of the pair, not one of its own.
+                add(Peer::DoorReplies.last(), last(Link::Guest));
             }
         }
     }
     flows
+}
+
+/// The conversation that a datagram, or an ICMP question with the first port as its identifier, begins.
+fn opened(family: Family, hosts: (u8, u8), protocol: u8, ports: (u16, u16)) -> Option<FlowKey> {
+    let mut frame = datagram(family, hosts, protocol, ports);
+    let segment = 14 + family.header();
+    if matches!(protocol, 1 | 58) {
+        frame[segment..segment + 4].copy_from_slice(&[if protocol == 1 { 8 } else { 128 }, 0, 0, 0]);
+        frame[segment + 4..segment + 6].copy_from_slice(&ports.0.to_be_bytes());
+    }
+    let mut sender = tap(Link::Guest);
+    sender.addresses[0] = address(family, hosts.0);
+    match sender::check(&Bytes(&frame), &Metadata::PLAIN, &sender) {
+        Ok(Said::Packet(packet)) => Some(grant::opened(&packet)),
+        Ok(Said::Arp | Said::Neighbour) | Err(_) => None,
+    }
+}
+
+/// A datagram of any protocol from the first guest's MAC address, between two addresses by their last bytes, with a
+/// header that holds for TCP, UDP, SCTP and ICMP alike.
+pub fn datagram(family: Family, (own, peer): (u8, u8), protocol: u8, ports: (u16, u16)) -> Vec<u8> {
+    let mut frame = vec![0; 14 + family.header() + 32];
+    frame[..6].copy_from_slice(&GATEWAY_MAC);
+    frame[6..12].copy_from_slice(&mac(Link::Guest));
+    frame[12..14].copy_from_slice(&family.ethertype());
+    match family {
+        Family::V4 => {
+            frame[14..24].copy_from_slice(&[0x45, 0, 0, 52, 0, 1, 0, 0, 64, protocol]);
+            frame[26..30].copy_from_slice(&four(own)[12..]);
+            frame[30..34].copy_from_slice(&four(peer)[12..]);
+        }
+        Family::V6 => {
+            frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 32, protocol, 64]);
+            frame[22..38].copy_from_slice(&six(own));
+            frame[38..54].copy_from_slice(&six(peer));
+        }
+    }
+    let segment = 14 + family.header();
+    frame[segment..segment + 2].copy_from_slice(&ports.0.to_be_bytes());
+    frame[segment + 2..segment + 4].copy_from_slice(&ports.1.to_be_bytes());
+    frame[segment + 5] = 32;
+    frame[segment + 12] = 0x50;
+    frame
 }
 
 /// What stands in every cell of `BIG` that no packet has written.

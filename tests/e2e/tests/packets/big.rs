@@ -157,7 +157,7 @@ fn big_packets_cross_whole_and_small_ones_of_their_flow_behind_them() {
 }
 
 /// The two fragments of a frame on the underlay: the host puts them together before its device sees them.
-fn fragments(frame: &[u8]) -> [Vec<u8>; 2] {
+pub(crate) fn fragments(frame: &[u8]) -> [Vec<u8>; 2] {
     let (header, body) = frame[ETHERNET..].split_at(20);
     let cut = body.len() / 2 / 8 * 8;
     let part = |offset: usize, bytes: &[u8], more: bool| {

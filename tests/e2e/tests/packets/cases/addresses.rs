@@ -3,7 +3,7 @@
 //! an entry, and without one the registry is asked). A peer host's packet has the two addresses of its handle.
 use super::{
     seed::{Both, four, six},
-    table::{Case, HELD, Outcomes, both, dies, here, pair, v4, v6},
+    table::{Case, HELD, Outcomes, both, dies, pair, v4, v6},
 };
 use crate::world::{GUEST, GUEST6, HOST, HOST6, NEXT_DOOR, PEER_HOST, PEER_HOST6, six as six_of};
 
@@ -72,7 +72,7 @@ fn destinations() -> Vec<Case> {
     let nowhere = dies("bad_header");
     vec![
         both("destination: a neighbour without a pair", |s| s.udp().destination(NEIGHBOUR), ASKED),
-        both("destination: itself", |s| s.udp().destination(OWN), here("bad_header")),
+        both("destination: itself", |s| s.udp().destination(s.back().receiver()), dies("bad_header")),
         both("destination: the host", |s| s.udp().destination(THIS_HOST), ASKED),
         both("destination: the peer host", |s| s.udp().destination(OTHER_HOST), ASKED),
         pair("destination: outside of its network", (|s| s.udp().destination(four(198, 51, 100, 1)), ASKED), (|s| s.udp().destination(six("2001:db8::1")), ASKED)),

@@ -7,6 +7,7 @@
 
 mod addresses;
 mod course;
+mod device;
 mod ethernet;
 mod extension;
 mod fragments;
@@ -152,6 +153,21 @@ fn every_named_case_ends_as_its_line_says_over_ipv6() {
 #[test]
 fn every_named_case_ends_as_its_line_says_through_real_taps() {
     run(Course::running(), &wired_lines());
+}
+
+/// Wrong if it fails: what comes in by the VXLAN device may do what it may not on the uplink.
+#[test]
+fn every_packet_ends_as_its_line_says_behind_the_vxlan_device_too() {
+    let mut crossing = device::Crossing::new();
+    let lines = lines();
+    let packets = lines.iter().filter_map(|line| match line {
+        Line::Packet(case) => Some(case),
+        Line::Outer(_) | Line::Guard(_) | Line::Wired(_) => None,
+    });
+    let mut fails = |case: &&Case| catch_unwind(AssertUnwindSafe(|| crossing.run(case))).is_err();
+    let failed: Vec<_> = packets.filter(|case| fails(case)).map(|case| case.name).collect();
+    assert!(failed.is_empty(), "{} lines fail: {failed:#?}", failed.len());
+    println!("{} runs behind the VXLAN device", crossing.runs);
 }
 
 /// Wrong if it fails: a case hides another, or a reason for a drop that no line has could be given for anything.

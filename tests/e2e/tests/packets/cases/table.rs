@@ -36,12 +36,14 @@ pub(crate) struct Case {
     pub(crate) four: Option<(Make, Outcomes)>,
     pub(crate) six: Option<(Make, Outcomes)>,
     pub(crate) when: fn(&mut Setup),
+    /// In other circumstances than the usual.
+    pub(crate) is_special: bool,
 }
 
 impl Case {
     /// In other circumstances than the usual.
     pub(crate) fn when(mut self, when: fn(&mut Setup)) -> Self {
-        self.when = when;
+        (self.when, self.is_special) = (when, true);
         self
     }
 }
@@ -53,6 +55,7 @@ fn case(name: &'static str, four: Option<(Make, Outcomes)>, six: Option<(Make, O
         four,
         six,
         when,
+        is_special: false,
     }
 }
 

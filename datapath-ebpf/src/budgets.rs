@@ -30,6 +30,13 @@ pub fn may_answer(slot: u32) -> bool {
     spend(slot, offset_of!(Budget, answer_ns), skb::now(), rate, burst)
 }
 
+/// Spends one answer to a packet that is too big.
+#[inline(always)]
+pub fn may_tell_size(slot: u32) -> bool {
+    let (rate, burst) = (limits::TOO_BIG_PER_SECOND, limits::TOO_BIG_BURST);
+    spend(slot, offset_of!(Budget, too_big_ns), skb::now(), rate, burst)
+}
+
 /// A tap without a budget may do nothing.
 #[inline(always)]
 fn spend(slot: u32, at: usize, now: u64, per_second: u64, burst: u64) -> bool {

@@ -1,7 +1,8 @@
 //! The only exit: turns a result into an action, and counts it.
 //!
-//! Every frame is counted exactly once, as passed or under one reason; only what is the host's own is not
-//! counted at all, and what is held is counted by the budget that lets it be held.
+//! Every frame is counted exactly once, as passed or under one reason, also if the answer to it goes back in its
+//! place; only what is the host's own is not counted at all, and what is held is counted by the budget that lets it be
+//! held.
 use crate::{maps, memory, skb::Skb};
 use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use pairgate_abi::{Direction, DropReason, count_index, drop_index};
@@ -21,6 +22,11 @@ pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict
         Ok(Verdict::Redirect(Way::Tap(tap))) => {
             skb.set_mark(maps::settings().mark);
             skb.to_interface(tap)
+        }
+        Ok(Verdict::Told(reason)) => {
+            let _ = refuse(skb, slot, direction, reason);
+            skb.set_mark(maps::settings().mark);
+            return skb.to_interface(skb.interface());
         }
         Err(reason) => return refuse(skb, slot, direction, reason),
     };

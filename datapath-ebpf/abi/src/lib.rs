@@ -29,7 +29,7 @@ pub use settings::{NextHop, Settings, SkbLayout};
 pub use tap::{Budget, Count, OWN_ADDRESSES, TapEntry, count_index, drop_index};
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, as they stand in the BPF object and in the pin directory. Kept to 15 bytes, the
 /// kernel's limit for a map's name.
@@ -113,6 +113,12 @@ pub mod limits {
     pub const ANSWERS_PER_SECOND: u64 = 200;
     /// Neighbour answers that a quiet tap may ask for at once.
     pub const ANSWER_BURST: u64 = 256;
+    /// Packets a second of one tap that are answered as too big. A stack needs one for each peer, and asks again when it
+    /// has forgotten the answer.
+    pub const TOO_BIG_PER_SECOND: u64 = 100;
+    /// Packets of a quiet tap that are answered as too big at once: what was on its way to all peers when the uplink's
+    /// MTU fell.
+    pub const TOO_BIG_BURST: u64 = 256;
 }
 
 /// The MAC address under which every guest sees every peer: the one neighbour there is on a tap.

@@ -84,8 +84,10 @@ pub struct InEntry {
     pub tap: u32,
     /// MAC address of the receiving guest.
     pub mac: [u8; 6],
+    /// Largest inner IP packet in bytes that the guest takes.
+    pub mtu: u16,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 4],
     /// The tap's place in the counters.
     pub slot: u32,
     /// Generation of the sending VM's placement.

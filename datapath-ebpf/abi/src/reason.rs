@@ -66,11 +66,11 @@ drop_reasons! {
     Handle = 18, "handle";
     /// The outer header is not the one that this handle is bound to.
     Outer = 19, "outer";
-    /// The inner packet is not the one that this handle is bound to.
+    /// The inner packet is not the one that this handle is bound to, or an ICMP error is about a packet of another pair.
     Inner = 20, "inner";
     /// Towards a guest, but not delivered by one of our programs.
     NotDelivered = 21, "not_delivered";
-    /// Larger than the pair carries.
+    /// Larger than the pair carries or the receiving guest takes.
     TooBig = 22, "too_big";
     /// The next hop to the peer host is not known.
     NextHop = 23, "next_hop";

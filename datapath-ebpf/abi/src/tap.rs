@@ -42,6 +42,8 @@ pub struct Budget {
     pub event_ns: u64,
     /// For neighbour answers.
     pub answer_ns: u64,
+    /// For answers to packets that are too big.
+    pub too_big_ns: u64,
     /// How many first packets of this tap were ever handed to the agent to be held. Less what the agent says in
     /// `RELEASED` that it has done with, this is how many it holds now. Written by atomic addition only.
     pub held: u64,
@@ -62,4 +64,4 @@ pub const fn count_index(slot: u32, direction: Direction) -> u32 {
 
 const _: () = assert!(size_of::<TapEntry>() == 148);
 const _: () = assert!(size_of::<Count>() == 16);
-const _: () = assert!(size_of::<Budget>() == 32);
+const _: () = assert!(size_of::<Budget>() == 40);

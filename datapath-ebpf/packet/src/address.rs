@@ -48,6 +48,13 @@ impl Address {
         (u64::from_be(self.0[0]), u64::from_be(self.0[1]))
     }
 
+    /// The sum of its bytes in numbers of four bytes, for a checksum.
+    #[inline(always)]
+    pub(crate) fn sum(self) -> u64 {
+        let (high, low) = self.halves();
+        (high >> 32) + (high & 0xffff_ffff) + (low >> 32) + (low & 0xffff_ffff)
+    }
+
     /// True if it stands for an IPv4 address.
     #[inline(always)]
     pub fn is_ipv4(self) -> bool {

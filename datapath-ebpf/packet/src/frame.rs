@@ -12,6 +12,13 @@ pub trait Frame {
     /// The `N` bytes from `at` on, or nothing if the frame ends before. For the programs both numbers are
     /// constants.
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
+
+    /// The same for what is seldom asked for: also from the part of a frame in the kernel that is not in one piece with
+    /// its headers, at the price of a copy.
+    #[inline(always)]
+    fn read_far<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        self.read(at)
+    }
 }
 
 /// A frame in ordinary memory: for the tests and tools on the host.

@@ -56,11 +56,21 @@ pub fn sends_by(
     match carries.kind {
         // Whether it is an answer is for the receiver's host to judge.
         CARRIES_ALL | CARRIES_REPLIES => Ok(Note::Nothing),
-        CARRIES_ALL_NOTED => Ok(Note::Opened),
-        CARRIES_GRANTS if names(carries, packet.protocol, packet.ports.destination) => Ok(Note::Opened),
+        CARRIES_ALL_NOTED => Ok(opens(packet)),
+        CARRIES_GRANTS if names(carries, packet.protocol, packet.ports.destination) => Ok(opens(packet)),
         // It may be an answer: both directions of a two-way pair have the same grant.
         CARRIES_GRANTS if names(carries, packet.protocol, packet.ports.source) => Ok(Note::Nothing),
         _ => Err(DropReason::Grant),
+    }
+}
+
+/// An error is about a packet that was sent the other way, and begins nothing.
+#[inline(always)]
+fn opens(packet: &Packet) -> Note {
+    if packet.is_error {
+        Note::Nothing
+    } else {
+        Note::Opened
     }
 }
 

@@ -84,9 +84,15 @@ impl Ip {
 
     #[inline(always)]
     fn v4(frame: &impl Frame, at: usize) -> Result<Self, DropReason> {
-        let Some(h) = frame.read::<20>(at) else {
-            return Err(DropReason::TooShort);
-        };
+        match frame.read(at) {
+            Some(header) => Self::of_v4(&header),
+            None => Err(DropReason::TooShort),
+        }
+    }
+
+    /// The IPv4 header in these bytes, which may be those of a packet that is not here as a whole.
+    #[inline(always)]
+    pub(crate) fn of_v4(h: &[u8; 20]) -> Result<Self, DropReason> {
         let length = u16::from_be_bytes([h[2], h[3]]) as u32;
         if h[0] != 0x45 || length < 20 {
             return Err(DropReason::BadHeader);
@@ -104,10 +110,16 @@ impl Ip {
 
     #[inline(always)]
     fn v6(frame: &impl Frame, at: usize) -> Result<Self, DropReason> {
-        let Some(h) = frame.read::<40>(at) else {
-            return Err(DropReason::TooShort);
-        };
-        let (source, destination) = (Address::of(&piece(&h, 8)), Address::of(&piece(&h, 24)));
+        match frame.read(at) {
+            Some(header) => Self::of_v6(&header),
+            None => Err(DropReason::TooShort),
+        }
+    }
+
+    /// The IPv6 header in these bytes, likewise.
+    #[inline(always)]
+    pub(crate) fn of_v6(h: &[u8; 40]) -> Result<Self, DropReason> {
+        let (source, destination) = (Address::of(&piece(h, 8)), Address::of(&piece(h, 24)));
         if h[0] >> 4 != 6 || source.is_disguised() || destination.is_disguised() {
             return Err(DropReason::BadHeader);
         }

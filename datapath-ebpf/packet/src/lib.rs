@@ -23,6 +23,7 @@ pub mod delivered;
 pub mod ethernet;
 pub mod frame;
 pub mod grant;
+pub mod icmp;
 pub mod ip;
 pub mod metadata;
 pub mod nd;
@@ -31,6 +32,7 @@ mod packet;
 pub mod pair;
 pub mod receiver;
 pub mod sender;
+pub mod too_big;
 pub mod transport;
 mod verdict;
 

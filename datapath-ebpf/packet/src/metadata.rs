@@ -119,6 +119,13 @@ impl Gso {
             Err(DropReason::Offload)
         }
     }
+
+    /// Bytes of the largest IP packet among the parts of a packet that was gathered.
+    #[inline(always)]
+    pub(crate) fn part(self, ip: &Ip, transport: &Transport) -> u32 {
+        let part = (ip.family.header() as u32 + transport.header as u32).saturating_add(self.size);
+        if part < ip.length { part } else { ip.length }
+    }
 }
 
 impl Checksum {

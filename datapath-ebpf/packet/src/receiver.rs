@@ -1,12 +1,12 @@
 //! May this host say this to that guest? The check of a frame from the underlay that is ours, whether it came by
 //! the uplink with its outer header or out of the VXLAN device without.
 //!
-//! The order: outer checksum, handle, outer addresses, inner packet, checksum lie, deadline, lease, grant. A frame
+//! The order: outer checksum, handle, outer addresses, inner packet, checksum lie, deadline, lease, size, grant. A frame
 //! that passes has the outer addresses, the inner addresses and the time that its handle is bound to; what is
 //! delivered is one whole packet under an Ethernet header of our own.
 //!
 //! Every fault of the inner packet is `inner`, whatever it is (ethertype, lengths, a fragment, an extension header,
-//! neighbour discovery, a transport header that lies): the sender's own program lets none of them out, so they
+//! neighbour discovery, a transport header that lies, an ICMP error about another pair's packet): the sender's own program lets none of them out, so they
 //! all say one thing, that the peer host is not to be trusted, and no finer word would help anyone.
 use crate::{
     Frame, Metadata, Packet,
@@ -49,8 +49,9 @@ pub fn check_outer<'a>(outer: &Outer, entry: Option<&'a InEntry>) -> Result<&'a 
     Ok(entry)
 }
 
-/// Judges the frame's inner packet and the time. At the very instant of a deadline it has passed. What the pair
-/// carries comes after this.
+/// Judges the frame's inner packet, the time, and whether the guest takes so much: a fragmented packet of the underlay,
+/// put together by the host, may hold more than any honest sender lets out. At the very instant of a deadline it has
+/// passed. What the pair carries comes after this.
 #[inline(always)]
 pub fn check_inner(
     frame: &impl Frame,
@@ -70,6 +71,9 @@ pub fn check_inner(
     }
     if now_ns >= lease_ns {
         return Err(DropReason::Lease);
+    }
+    if packet.largest > entry.mtu as u32 {
+        return Err(DropReason::TooBig);
     }
     Ok(packet)
 }
@@ -96,12 +100,7 @@ fn bound(
     {
         return Err(inner);
     }
-    // A segmentation request here is the kernel's own work, or the sender's, whose program has judged it.
-    let metadata = Metadata {
-        gso: None,
-        ..*metadata
-    };
-    match Packet::behind(frame, at, &ip, &metadata) {
+    match Packet::arrived(frame, at, &ip, metadata) {
         Ok(packet) => Ok(packet),
         Err(DropReason::Offload) => Err(DropReason::Offload),
         Err(_) => Err(inner),
@@ -137,8 +136,8 @@ pub fn delivery(mac: [u8; 6], family: Family) -> [u8; ethernet::LENGTH] {
 
 /// True if the frame goes by the VXLAN device: it is to be cut, or a packet of its flow was, a moment ago.
 #[inline(always)]
-pub fn goes_big(metadata: &Metadata, big_ns: u64, now_ns: u64) -> bool {
-    metadata.gso.is_some() || now_ns < big_ns.saturating_add(BIG_NS)
+pub fn goes_big(is_gso: bool, big_ns: u64, now_ns: u64) -> bool {
+    is_gso || now_ns < big_ns.saturating_add(BIG_NS)
 }
 
 /// What a frame that the VXLAN device has taken apart said about itself.

@@ -63,5 +63,5 @@ fn packet(
     }
     address::check_destination(family, ip.destination)?;
     ip.check_whole()?;
-    Packet::behind(frame, ethernet::LENGTH, &ip, metadata)
+    Packet::sent(frame, ethernet::LENGTH, &ip, metadata)
 }

@@ -1,4 +1,4 @@
-use pairgate_abi::NextHop;
+use pairgate_abi::{DropReason, NextHop};
 
 /// What happens to a frame that is not dropped. Turned into an action, and counted, in one place only: the
 /// programs' `verdict` module.
@@ -12,6 +12,8 @@ pub enum Verdict {
     NotOurs,
     /// On a tap, towards the guest: one of our programs sent it here.
     Delivered,
+    /// On a tap: it has died of this, and what the frame holds now tells its guest so.
+    Told(DropReason),
     /// On a tap: the agent holds it until it knows whether there is a pair.
     Held,
 }

@@ -44,6 +44,18 @@ impl Heard {
         checksum_offset: 0,
         reason: DropReason::Internal,
     };
+
+    /// The state of the packet's checksum.
+    #[inline(always)]
+    pub fn checksum(&self) -> Checksum {
+        match self.checksum_start {
+            0 => Checksum::Finished,
+            start => Checksum::Partial {
+                start: start as u32,
+                offset: self.checksum_offset,
+            },
+        }
+    }
 }
 
 /// What the guest behind the tap says in this frame, if it may; written into its place, which nothing was heard into

@@ -6,6 +6,7 @@ mod encapsulate;
 mod hear;
 mod lookup;
 mod next_door;
+mod too_big;
 
 pub use ask::Homeless;
 
@@ -28,6 +29,7 @@ pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
     let now = skb::now();
     let pair = match lookup::pair(skb, tap, &heard.packet, now) {
         Ok(pair) => pair, // whom is it paired with, for what, and still?
+        Err(DropReason::TooBig) => return too_big::answer(skb, tap, &heard), // the guest can make it smaller
         Err(reason) => return ask::about(skb, &heard, tap.slot, reason, now),
     };
     if pair.local_tap != 0 {

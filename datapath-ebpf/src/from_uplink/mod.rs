@@ -3,10 +3,12 @@
 mod way;
 
 use crate::{
-    arrival, maps,
+    arrival::{self, Arrived},
+    maps,
     skb::{self, Skb},
 };
-use pairgate_abi::DropReason;
+use aya_ebpf::bindings::__sk_buff;
+use pairgate_abi::{DropReason, InEntry};
 use pairgate_packet::{
     Verdict, Way,
     ip::Family,
@@ -30,18 +32,32 @@ fn over(skb: &Skb, slot: &mut u32, underlay: Family) -> Result<Verdict, DropReas
     };
     let (inner_at, now) = (outer::inner_at(underlay), skb::now());
     skb.pull(receiver::read(inner_at))?;
-    let metadata = skb.metadata()?;
+    let mut arrived = Arrived::NOTHING;
     // May this host say this to that guest, and still?
-    let (pair, packet) = arrival::pair(skb, &metadata, &outer, inner_at, now, slot)?;
-    if way::is_by_device(&metadata, &outer, now)? {
+    let pair = arrival::pair(skb, &outer, pairgate_arrived, now, slot, &mut arrived)?;
+    if way::is_by_device(arrived.is_gso, &outer, now)? {
         return Ok(Verdict::ToDevice);
     }
     skb.unwrap(
-        &receiver::delivery(pair.mac, packet.family),
+        &receiver::delivery(pair.mac, arrived.packet.family),
         underlay,
-        packet.family,
+        arrived.packet.family,
     )?;
     Ok(Verdict::Redirect(Way::Tap(pair.tap)))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pairgate_arrived(
+    context: *mut __sk_buff,
+    entry: *const InEntry,
+    now: u64,
+    arrived: *mut Arrived,
+) -> u32 {
+    match Family::of(&maps::settings().host) {
+        Family::V4 => arrival::judge(context, entry, now, arrived, outer::inner_at(Family::V4)),
+        Family::V6 => arrival::judge(context, entry, now, arrived, outer::inner_at(Family::V6)),
+    }
 }
 
 /// The outer header, if the frame is ours. A frame that cannot be read is the host's to judge.

@@ -6,7 +6,6 @@
 use crate::{maps, memory};
 use pairgate_abi::{DropReason, limits};
 use pairgate_packet::{
-    Metadata,
     outer::{self, Outer},
     receiver,
 };
@@ -16,18 +15,19 @@ const STEP_NS: u64 = limits::BIG_NS / 16;
 
 /// True if the frame goes by the device. A host without one takes nothing big.
 #[inline(always)]
-pub fn is_by_device(metadata: &Metadata, outer: &Outer, now: u64) -> Result<bool, DropReason> {
+pub fn is_by_device(is_gso: bool, outer: &Outer, now: u64) -> Result<bool, DropReason> {
     if maps::settings().vxlan == 0 {
-        return match metadata.gso {
-            Some(_) => Err(DropReason::Offload),
-            None => Ok(false),
+        return if is_gso {
+            Err(DropReason::Offload)
+        } else {
+            Ok(false)
         };
     }
     let Some(last) = maps::big(outer::big_cell(outer)) else {
         return Err(DropReason::Internal);
     };
-    if metadata.gso.is_some() {
+    if is_gso {
         memory::touch(last, now, STEP_NS);
     }
-    Ok(receiver::goes_big(metadata, memory::number(last), now))
+    Ok(receiver::goes_big(is_gso, memory::number(last), now))
 }

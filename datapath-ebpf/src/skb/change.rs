@@ -33,6 +33,25 @@ impl Skb {
         )
     }
 
+    /// Cuts the frame off behind so many bytes. All of it is in one piece then, and it is not to be cut into segments
+    /// any more.
+    #[inline(always)]
+    pub fn cut(&self, length: u32) -> Result<(), DropReason> {
+        // SAFETY: the context is the kernel's.
+        done(
+            unsafe { bpf_skb_change_tail(self.context, length, 0) },
+            DropReason::Room,
+        )
+    }
+
+    /// Puts new headers in front of the packet, in the place of its Ethernet header. A checksum that was found good says
+    /// nothing about them; one that is still to be written moves along.
+    #[inline(always)]
+    pub fn precede<const N: usize>(&self, headers: &[u8; N]) -> Result<(), DropReason> {
+        self.adjust((N - ethernet::LENGTH) as i32, 0)?;
+        self.store(0, headers, 0)
+    }
+
     /// Puts a tunnel header between the Ethernet header and the packet. Segments keep their size: the pair's MTU
     /// leaves room for the header in front of each.
     #[inline(always)]

@@ -12,7 +12,7 @@ use crate::maps;
 use aya_ebpf::{
     EbpfContext,
     bindings::__sk_buff,
-    helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_skb_pull_data},
+    helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_skb_pull_data},
     programs::TcContext,
 };
 use core::arch::asm;
@@ -87,6 +87,15 @@ impl Frame for Skb {
             bytes[read] = unsafe { load!("u8", start + at + read) } as u8;
         }
         Some(bytes)
+    }
+
+    #[inline(always)]
+    fn read_far<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        let mut bytes = Aligned([0; N]);
+        let into = bytes.0.as_mut_ptr().cast();
+        // SAFETY: the helper writes N bytes into an array of N, or zeros it and fails.
+        let answer = unsafe { bpf_skb_load_bytes(self.context.cast(), at as u32, into, N as u32) };
+        (answer == 0).then_some(bytes.0)
     }
 }
 

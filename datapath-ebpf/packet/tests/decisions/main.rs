@@ -1,4 +1,6 @@
 //! The decisions on frames in memory: what holds for any frame, and that every reason can be given.
+mod answers;
+mod errors;
 mod honest;
 mod properties;
 mod reasons;

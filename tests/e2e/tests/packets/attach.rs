@@ -31,9 +31,10 @@ fn every_program_passes_the_verifier_and_lets_go_of_a_tap_only_when_it_is_down()
         let info = world.loaded.program(program).unwrap().info().unwrap();
         let verified = info.verified_instruction_count().expect("known since 5.16");
         println!("{}: {verified} instructions verified", program.name());
+        // The kernel's limit is a million; what is more here makes agents slow to start, and was not meant.
         assert!(
-            verified < 100_000,
-            "{} comes near the verifier's limit of a million",
+            verified < 50_000,
+            "{} is beyond the budget of 50 000 verified instructions",
             program.name()
         );
     }

@@ -32,6 +32,13 @@ pub(crate) fn checksum_is_right(frame: &[u8]) -> bool {
             };
             right == header.checksum
         }
+        Some(TransportSlice::Icmpv4(icmp)) => {
+            icmp.icmp_type().calc_checksum(icmp.payload()) == icmp.checksum()
+        }
+        Some(TransportSlice::Icmpv6(icmp)) => match v6 {
+            Some((from, to)) => icmp.is_checksum_valid(from, to),
+            None => panic!("no IPv6"),
+        },
         other => panic!("no transport with a checksum: {other:?}"),
     }
 }

@@ -93,6 +93,13 @@ impl Tap {
         tap
     }
 
+    /// The guest takes finished checksums only: the kernel finishes what is not.
+    pub(crate) fn takes_finished_only(&self) {
+        // SAFETY: TUNSETOFFLOAD takes a number.
+        let answer = unsafe { libc::ioctl(self.file.as_raw_fd(), libc::TUNSETOFFLOAD as _, 0) };
+        Errno::result(answer).expect("TUNSETOFFLOAD");
+    }
+
     /// Lets a lasting tap go and takes it again, as a guest that is started anew.
     pub(crate) fn reopen(&mut self, between: impl FnOnce()) {
         let nothing = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).expect("/dev/null");

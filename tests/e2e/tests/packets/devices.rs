@@ -247,6 +247,7 @@ fn headers_outside_the_first_piece_of_a_packet_are_read_all_the_same() {
         .insert(
             Pod(in_handle()),
             Pod(InEntry {
+                mtu: 9000,
                 pair_id: 3,
                 ..world.in_entry()
             }),

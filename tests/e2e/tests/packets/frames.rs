@@ -5,8 +5,8 @@ use crate::{
     world::{GATEWAY, GUEST, GUEST_MAC, GUEST6, NEIGHBOUR_MAC, PEER, PEER6, PORT, World, six},
 };
 use etherparse::{
-    ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header,
-    Ipv6Header, PacketBuilder, UdpHeader,
+    ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, Icmpv4Type, Icmpv6Type, IpFragOffset,
+    IpNumber, Ipv4Header, Ipv6Header, PacketBuilder, UdpHeader, icmpv4,
 };
 use pairgate_abi::Handle;
 use pairgate_packet::address::{narrow, wide};
@@ -306,6 +306,36 @@ pub(crate) fn advertisement(to: [u8; 16], target: [u8; 16]) -> Vec<u8> {
 /// An address of the guests' IPv6 network.
 pub(crate) fn near(last: u8) -> [u8; 16] {
     six([0, 0, 0, last])
+}
+
+/// What the guest gets for a frame that is larger than a pair carries.
+pub(crate) fn too_big(frame: &[u8], mtu: u16) -> Vec<u8> {
+    let packet = &frame[ETHERNET..];
+    let ethernet = PacketBuilder::ethernet2(GATEWAY, GUEST_MAC);
+    let mut answer = Vec::new();
+    if frame[12..14] == [8, 0] {
+        let (from, to) = (
+            packet[16..20].try_into().unwrap(),
+            packet[12..16].try_into().unwrap(),
+        );
+        let needed = icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
+        ethernet
+            .ipv4(from, to, 64)
+            .icmpv4(Icmpv4Type::DestinationUnreachable(needed))
+            .write(&mut answer, &packet[..packet.len().min(544) / 8 * 8])
+            .unwrap();
+    } else {
+        let (from, to) = (
+            packet[24..40].try_into().unwrap(),
+            packet[8..24].try_into().unwrap(),
+        );
+        ethernet
+            .ipv6(from, to, 64)
+            .icmpv6(Icmpv6Type::PacketTooBig { mtu: mtu.into() })
+            .write(&mut answer, &packet[..packet.len().min(1232) / 8 * 8])
+            .unwrap();
+    }
+    answer
 }
 
 /// Changes bytes of a frame.

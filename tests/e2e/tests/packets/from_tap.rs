@@ -1,8 +1,8 @@
 //! What a guest sends, line by line.
 use crate::{
     frames::{
-        ETHERNET, IP, arp, arp_answer, arp_for, cut, ethernet, padded, ping, protocol, tcp, udp, udp_to,
-        with, wrapped,
+        ETHERNET, IP, arp, arp_answer, arp_for, cut, ethernet, padded, ping, protocol, tcp, too_big, udp,
+        udp_to, with, wrapped,
     },
     run::{Baggage, Case, Expect, REDIRECT},
     world::{EXPIRED_PEER, GATEWAY, GUEST, GUEST_MAC, LOST_PEER, MTU, PEER, SLOT, World},
@@ -18,6 +18,11 @@ const STRANGER: [u8; 4] = [10, 77, 0, 66];
 
 fn dies(what: &'static str, frame: Vec<u8>, reason: &'static str) -> (&'static str, Vec<u8>, Expect) {
     (what, frame, Expect::Drop(SLOT, reason))
+}
+
+fn told(what: &'static str, frame: Vec<u8>) -> (&'static str, Vec<u8>, Expect) {
+    let answer = too_big(&frame, MTU);
+    (what, frame, Expect::Told(SLOT, "too_big", answer))
 }
 
 fn waits(what: &'static str, frame: Vec<u8>) -> (&'static str, Vec<u8>, Expect) {
@@ -83,7 +88,7 @@ fn ipv4_lines() -> Vec<(&'static str, Vec<u8>, Expect)> {
         dies("no pair, and larger", udp_to([10, 77, 0, 99], &[7; 2021]), "no_pair"),
         dies("a pair that has ended, and larger", udp_to(EXPIRED_PEER, &[7; 2021]), "expired"),
         dies("a pair to which no way is known", to(LOST_PEER), "next_hop"),
-        dies("one byte more than the pair carries", udp_to(PEER, &vec![0; MTU as usize - 27]), "too_big"),
+        told("one byte more than the pair carries", udp_to(PEER, &vec![0; MTU as usize - 27])),
     ]
 }
 

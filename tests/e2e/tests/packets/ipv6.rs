@@ -2,7 +2,7 @@
 use crate::{
     frames::{
         ETHERNET, advertisement, arriving_under, cut, delivered, discovery, inner_udp, near, padded, ping6,
-        protocol6, solicitation, tcp6, turned, udp, udp6, udp6_to, with, wrapped,
+        protocol6, solicitation, tcp6, too_big, turned, udp, udp6, udp6_to, with, wrapped,
     },
     pairs::{in_handle, in_handle6},
     run::{Baggage, Case, Expect, REDIRECT},
@@ -27,6 +27,11 @@ const BODY: usize = ETHERNET + 40;
 
 fn dies(what: &'static str, frame: Vec<u8>, reason: &'static str) -> Line {
     (what, frame, Expect::Drop(SLOT, reason))
+}
+
+fn told(what: &'static str, frame: Vec<u8>) -> Line {
+    let answer = too_big(&frame, MTU);
+    (what, frame, Expect::Told(SLOT, "too_big", answer))
 }
 
 fn stranger() -> [u8; 16] {
@@ -78,7 +83,7 @@ fn packet_lines() -> Vec<Line> {
         dies("TCP options beyond the packet", with(tcp6(), BODY + 12, &[0x60]), "too_short"),
         dies("seven bytes of ICMPv6", protocol6(58, &[128, 0, 0, 0, 0, 0, 0]), "too_short"),
         dies("a pair to which no way is known", to(six(LOST_PEER)), "next_hop"),
-        dies("one byte more than the pair carries", udp6_to(PEER6, (1, 2), &vec![0; MTU as usize - 47]), "too_big"),
+        told("one byte more than the pair carries", udp6_to(PEER6, (1, 2), &vec![0; MTU as usize - 47])),
         dies("no pair, and too large to be held", udp6_to(near(99), (1, 2), &[7; 2001]), "no_pair"),
         waits("no pair", to(near(99))),
         waits("no pair and outside of its network", to(HOST6)),

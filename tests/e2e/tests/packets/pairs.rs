@@ -1,8 +1,8 @@
 //! Every pair of the small host: who may send to whom, who may receive from whom, and what.
 use crate::world::{
     ANSWERED_PEER, DOOR_SLOT, EXPIRED_PEER, FOREVER, GRANTED_PEER, GUEST, GUEST_MAC, GUEST6, HOST, HOST6,
-    LOST_HOST, LOST_PEER, MTU, NEXT_DOOR, NEXT_DOOR_MAC, PEER, PEER_HOST, PEER_HOST6, PEER6, PORT, SLOT,
-    World, host_six, out_key, out_key6,
+    LOST_HOST, LOST_PEER, MTU, NARROW_MTU, NARROW_PEER, NEXT_DOOR, NEXT_DOOR_MAC, PEER, PEER_HOST,
+    PEER_HOST6, PEER6, PORT, SLOT, World, host_six, out_key, out_key6,
 };
 use pairgate_abi::{
     CARRIES_ALL, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant, Handle, InEntry, NextHop, OutEntry,
@@ -101,6 +101,10 @@ impl World {
             carries: replies(),
             ..good
         };
+        let narrow = OutEntry {
+            mtu: NARROW_MTU,
+            ..good
+        };
         let next_door = OutEntry {
             local_tap: self.door.index(),
             local_slot: DOOR_SLOT,
@@ -117,6 +121,7 @@ impl World {
             (GRANTED_PEER, granted),
             (ANSWERED_PEER, answered),
             (NEXT_DOOR, next_door),
+            (NARROW_PEER, narrow),
         ]
         .into_iter()
         .flat_map(|(peer, entry)| [(out_key(tap, peer), entry), (out_key6(tap, peer), entry)])
@@ -204,7 +209,8 @@ impl World {
             dst_addr: wide(GUEST),
             tap: self.guest.index(),
             mac: GUEST_MAC,
-            reserved: [0; 6],
+            mtu: MTU,
+            reserved: [0; 4],
             slot: SLOT,
             src_generation: 1,
             dst_generation: 1,

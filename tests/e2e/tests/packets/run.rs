@@ -76,6 +76,8 @@ pub(crate) enum Expect {
     Drop(u32, &'static str),
     /// It goes on, as these bytes.
     Out(Vec<u8>),
+    /// It dies, counted once under this slot and word, and its guest gets this frame instead.
+    Told(u32, &'static str, Vec<u8>),
     /// It ends here, and the agent has a copy of so many bytes of it.
     Held(usize),
     /// It goes to the host as it came, and nobody counts it.
@@ -104,6 +106,13 @@ impl Case {
             Expect::Drop(slot, reason) => {
                 assert_eq!(moved, [(slot, program.name(), reason, 1)], "{what}");
                 assert_eq!(ran.action, DROP, "{what}: it was counted as dropped and lives");
+            }
+            Expect::Told(slot, reason, answer) => {
+                assert_eq!(moved, [(slot, program.name(), reason, 1)], "{what}");
+                assert_eq!(ran.action, REDIRECT, "{what}: nobody is told");
+                assert_eq!(ran.frame, answer, "{what}: something else is said");
+                let mark = world.loaded.mark();
+                assert_eq!(ran.mark, mark, "{what}: the guard before the guest would drop it");
             }
             Expect::Out(frame) => {
                 let slot = crate::world::SLOT;

@@ -58,6 +58,8 @@ fn says(world: &World, vnet: Vnet, frame: &[u8]) -> Option<&'static str> {
     }
     match world.counts().since(&before)[..] {
         [(SLOT, "from_tap", word, 1)] => Some(word),
+        // The guest is told.
+        [(SLOT, "from_tap", "too_big", 1), (SLOT, "to_tap", "passed", 1)] => Some("too_big"),
         ref other => panic!("{other:?}"),
     }
 }

@@ -28,6 +28,9 @@ pub(crate) const ANSWERED_PEER: [u8; 4] = [10, 77, 0, 34];
 /// A peer on the same host.
 pub(crate) const NEXT_DOOR: [u8; 4] = [10, 77, 0, 35];
 pub(crate) const NEXT_DOOR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x35];
+/// A peer that takes less than the guest sends.
+pub(crate) const NARROW_PEER: [u8; 4] = [10, 77, 0, 36];
+pub(crate) const NARROW_MTU: u16 = 80;
 /// The guest's IPv6 address; those of its peers have the last byte of the IPv4 ones.
 pub(crate) const GUEST6: [u8; 16] = six(GUEST);
 pub(crate) const PEER6: [u8; 16] = six(PEER);

@@ -80,6 +80,7 @@ pub(crate) fn tables(host: &Host, mood: Mood, now_ns: u64) -> Maps {
     let budget = Budget {
         event_ns: if mood.events_spent { content::FOREVER } else { 0 },
         answer_ns: if mood.answers_spent { content::FOREVER } else { 0 },
+        too_big_ns: 0,
         held: if mood.holds_full { limits::HELD_PER_TAP } else { 0 },
         lost: 0,
     };

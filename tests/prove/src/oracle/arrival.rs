@@ -67,6 +67,6 @@ impl Oracle {
         if metadata.gso.is_some() {
             touch(last, now_ns, limits::BIG_NS / 16);
         }
-        Ok(receiver::goes_big(metadata, *last, now_ns))
+        Ok(receiver::goes_big(metadata.gso.is_some(), *last, now_ns))
     }
 }

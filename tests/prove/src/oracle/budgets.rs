@@ -22,6 +22,15 @@ impl Oracle {
         spend(&mut kept.answer_ns, now_ns, rate, burst)
     }
 
+    pub(super) fn may_tell_size(&mut self, slot: u32) -> bool {
+        let now_ns = self.maps.now_ns;
+        let Some(kept) = self.maps.budget(slot) else {
+            return false;
+        };
+        let (rate, burst) = (limits::TOO_BIG_PER_SECOND, limits::TOO_BIG_BURST);
+        spend(&mut kept.too_big_ns, now_ns, rate, burst)
+    }
+
     pub(super) fn tell(&mut self, event: Event) {
         self.told.push(Event { at_ns: 0, ..event });
     }

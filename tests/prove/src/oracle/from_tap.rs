@@ -2,10 +2,11 @@
 use super::{HeldPacket, Oracle, skb::Skb};
 use pairgate_abi::{DropReason, OutEntry, TapEntry};
 use pairgate_packet::{
-    Packet, Verdict, Way, arp,
+    Packet, Verdict, Way, arp, ethernet,
     ip::Family,
     nd, outer, pair, receiver,
     sender::{self, Said},
+    too_big,
 };
 
 impl Oracle {
@@ -19,6 +20,7 @@ impl Oracle {
         };
         let entry = match self.pair(skb, &tap, &packet) {
             Ok(entry) => entry,
+            Err(DropReason::TooBig) => return self.answer_size(skb, &tap, &packet),
             Err(reason) => return self.ask(skb, &packet, tap.slot, reason),
         };
         if entry.local_tap != 0 {
@@ -51,6 +53,28 @@ impl Oracle {
         let mut reply = [0; nd::FRAME];
         question.reply(tap, &mut reply);
         Ok(back(skb, &reply))
+    }
+
+    fn answer_size(
+        &mut self,
+        skb: &mut Skb<'_>,
+        tap: &TapEntry,
+        packet: &Packet,
+    ) -> Result<Verdict, DropReason> {
+        let dies = DropReason::TooBig;
+        let entry = self.maps.pairs_out.get(&pair::key(skb.interface, packet));
+        let mtu = entry.map(|entry| entry.mtu).ok_or(dies)?;
+        let quoted = too_big::quoted(packet, mtu).ok_or(dies)?;
+        if !self.may_tell_size(tap.slot) {
+            return Err(dies);
+        }
+        skb.resize(ethernet::LENGTH as u32 + quoted);
+        let checksum = skb.metadata().checksum;
+        match packet.family {
+            Family::V4 => skb.precede(&too_big::headers_v4(skb, checksum, tap.mac, packet, mtu)),
+            Family::V6 => skb.precede(&too_big::headers_v6(skb, checksum, tap.mac, packet, mtu)),
+        }
+        Ok(Verdict::Told(dies))
     }
 
     fn pair(&mut self, skb: &Skb<'_>, tap: &TapEntry, packet: &Packet) -> Result<OutEntry, DropReason> {

@@ -161,6 +161,13 @@ impl Oracle {
                 skb.baggage.mark = self.maps.settings.mark;
                 (REDIRECT, "to tap")
             }
+            Ok(Verdict::Told(reason)) => {
+                skb.baggage.mark = self.maps.settings.mark;
+                return Outcome {
+                    counted: Some(Cell::Dropped(drop_index(slot, direction, reason))),
+                    ..uncounted(skb, REDIRECT, "told")
+                };
+            }
             Err(reason) => {
                 return Outcome {
                     counted: Some(Cell::Dropped(drop_index(slot, direction, reason))),

@@ -60,6 +60,11 @@ impl Skb<'_> {
         }
     }
 
+    /// New headers in the place of the Ethernet header.
+    pub(super) fn precede(&mut self, headers: &[u8]) {
+        self.frame.splice(..14, headers.iter().copied());
+    }
+
     pub(super) fn wrap(&mut self, header: &[u8]) {
         let end = self.frame.len();
         self.frame.resize(end + header.len(), 0);

@@ -187,10 +187,16 @@ impl Tables for Maps {
             .map_err(failed("write", map::TAPS))
     }
 
-    fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError> {
+    fn open_in(
+        &mut self,
+        handle: Handle,
+        pair: &VerifiedPair,
+        seat: Seat,
+        mtu: u16,
+    ) -> Result<InEntry, TableError> {
         const NEW_ONLY: u64 = update_flag::NO_EXIST;
         self.settle(map::PAIRS_IN)?;
-        let entry = entries::incoming(pair, seat);
+        let entry = entries::incoming(pair, seat, mtu);
         let written = self.pairs_in.insert(Pod(handle), Pod(entry), NEW_ONLY);
         written.map_err(failed("write", map::PAIRS_IN))?;
         Ok(entry)

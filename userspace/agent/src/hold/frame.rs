@@ -35,15 +35,7 @@ impl HeldFrame {
         if (ip.source.bytes(), ip.destination.bytes()) != (record.source, record.destination) {
             return None;
         }
-        let packet = Packet {
-            family,
-            protocol: ip.protocol,
-            length: ip.length,
-            largest: ip.length,
-            source: ip.source,
-            destination: ip.destination,
-            ports: transport.ports,
-        };
+        let packet = Packet::of(&ip, &transport);
         let mut bytes = shown
             .get(..usize::try_from(packet.frame_length()).ok()?)?
             .to_vec();

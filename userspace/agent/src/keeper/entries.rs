@@ -18,8 +18,8 @@ pub struct Terms {
     pub opposite: Opposite,
 }
 
-/// The entry under which our guest receives from another host.
-pub fn incoming(pair: &VerifiedPair, seat: Seat) -> InEntry {
+/// The entry under which our guest receives from another host, packets of at most `mtu` bytes.
+pub fn incoming(pair: &VerifiedPair, seat: Seat, mtu: u16) -> InEntry {
     let claims = pair.claims();
     InEntry {
         deadline_ns: pair.deadline().nanos(),
@@ -31,7 +31,8 @@ pub fn incoming(pair: &VerifiedPair, seat: Seat) -> InEntry {
         dst_addr: address_bytes(claims.destination_address),
         tap: seat.tap,
         mac: seat.mac,
-        reserved: [0; 6],
+        mtu,
+        reserved: [0; 4],
         slot: seat.slot,
         src_generation: claims.source_generation,
         dst_generation: claims.destination_generation,

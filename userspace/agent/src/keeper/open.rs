@@ -92,7 +92,7 @@ impl<T: Tables> Ledger<T> {
         }
         let handle = self.free_handle(now).ok_or(Refusal::Full)?;
         self.begin_notes(claims, seat.tap)?;
-        let entry = self.tables.open_in(handle, pair, seat)?;
+        let entry = self.tables.open_in(handle, pair, seat, mtu)?;
         let origin = Origin {
             host: pair.source_host(),
             claims: claims.clone(),

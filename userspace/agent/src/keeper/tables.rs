@@ -27,7 +27,13 @@ pub trait Tables {
     fn used_out(&self, key: OutKey) -> Result<Option<u64>, TableError>;
 
     fn put_tap(&mut self, tap: u32, entry: TapEntry) -> Result<(), TableError>;
-    fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError>;
+    fn open_in(
+        &mut self,
+        handle: Handle,
+        pair: &VerifiedPair,
+        seat: Seat,
+        mtu: u16,
+    ) -> Result<InEntry, TableError>;
     fn open_out(
         &mut self,
         pair: &CarriedPair,

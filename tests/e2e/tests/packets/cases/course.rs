@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     counts::Counts,
-    frames::{advertisement, arp_answer, arriving_under, delivered, ethernet, wrapped},
+    frames::{self, advertisement, arp_answer, arriving_under, delivered, ethernet, wrapped},
     pairs::{in_handle, in_handle6},
     run::{Baggage, DROP, REDIRECT, Ran},
     world::{
@@ -24,6 +24,7 @@ use pairgate_agent::{
 use pairgate_packet::{address::wide, ip::Family};
 use std::net::IpAddr;
 
+const TOO_BIG: &str = "too_big";
 /// Somebody else's packet mark, which frames come with.
 pub(crate) const FOREIGN_MARK: u32 = 5;
 
@@ -124,6 +125,7 @@ impl Course {
             0
         };
         self.unset(&setup, family, way);
+        let outcome = (outcome, setup.mtu);
         self.judge(&what, way, (program, slot), &frame, &ran, outcome, &moved);
     }
 
@@ -155,7 +157,7 @@ impl Course {
         (program, slot): (Program, u32),
         frame: &Frame,
         ran: &Ran,
-        outcome: &'static str,
+        (outcome, mtu): (&'static str, u16),
         moved: &[(u32, &'static str, &'static str, u64)],
     ) {
         let packet = frame.packet();
@@ -180,6 +182,12 @@ impl Course {
                 let held = self.world.next_held();
                 let held = held.unwrap_or_else(|| panic!("{what}: nobody holds it"));
                 assert_eq!(held.frame[..held.length as usize], packet, "{what}");
+            }
+            TOO_BIG if way != Way::UplinkToTap && is_told(&packet, mtu) => {
+                assert_eq!(moved, [(slot, program.name(), TOO_BIG, 1)], "{what}");
+                assert_eq!(ran.action, REDIRECT, "{what}: its guest is not told");
+                assert_eq!(ran.frame, frames::too_big(&packet, mtu), "{what}");
+                assert_eq!(ran.mark, self.world.loaded.mark(), "{what}");
             }
             reason => {
                 assert_eq!(moved, [(slot, program.name(), reason, 1)], "{what}");
@@ -214,6 +222,7 @@ impl Course {
             deadline_ns: setup.deadline.map_or(FOREVER, instant),
             src_addr: addresses.0,
             dst_addr: addresses.1,
+            mtu: setup.mtu,
             carries: setup.carries,
             ..world.in_entry()
         };
@@ -325,6 +334,14 @@ fn opened(setup: &Setup, family: Family, way: Way) -> Option<(u32, FlowKey, Boot
     let slot = if way == Way::TapToTap { DOOR_SLOT } else { SLOT };
     let question = opens(way.seed(family).back());
     Some((slot, question.flow(), BootTime::now()))
+}
+
+/// True if a guest hears that this was too big: no link carries less, and it is no error.
+fn is_told(packet: &[u8], mtu: u16) -> bool {
+    match packet[12..14] {
+        [8, 0] => mtu >= 68 && !(packet[23] == 1 && matches!(packet[34], 3 | 4 | 11 | 12)),
+        _ => mtu >= 1280 && !(packet[20] == 58 && packet[54] < 128),
+    }
 }
 
 /// What the guest next door must get.

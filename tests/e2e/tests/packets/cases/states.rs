@@ -49,7 +49,7 @@ fn times() -> Vec<Case> {
 
 #[rustfmt::skip] // one case, one line
 fn sizes() -> Vec<Case> {
-    let big = ["too_big", PASSES, "too_big"];
+    let big = ["too_big"; 3];
     vec![
         both("size: exactly the pair's", |s| s.sized(1400), CARRIED),
         both("size: one byte more than the pair's", |s| s.sized(1401), big),
@@ -126,10 +126,10 @@ fn orders() -> Vec<Case> {
         both("order: an ended pair before the grant", |s| s.udp(), ENDED).when(|now| { now.deadline = Some(-1); now.carries = carries(CARRIES_GRANTS, &[]); }),
         both("order: segments before a bad transport", |s| s.udp().body(4, &[0, 0]), ["offload", "inner", "offload"]).when(|now| now.gso = (1400, 2)),
         both("order: segments before a bad header", |s| s.segment(1, 2).ip(0, &[0x10]), ["offload", "inner", "offload"]).when(|now| now.gso = (1400, 2)),
-        both("order: size before the grant", |s| s.sized(1401), ["too_big", "grant", "too_big"]).when(|now| now.carries = carries(CARRIES_GRANTS, &[])),
+        both("order: size before the grant", |s| s.sized(1401), ["too_big"; 3]).when(|now| now.carries = carries(CARRIES_GRANTS, &[])),
         both("order: the lease before the grant", |s| s.udp(), ["lease"; 3]).when(|now| { now.lease = Some(-1); now.carries = carries(CARRIES_GRANTS, &[]); }),
         both("order: the grant before the way", |s| s.udp(), ["grant"; 3]).when(|now| { now.reachable = false; now.carries = carries(CARRIES_GRANTS, &[]); }),
-        both("order: size before the way", |s| s.sized(1401), ["too_big", PASSES, "too_big"]).when(|now| now.reachable = false),
+        both("order: size before the way", |s| s.sized(1401), ["too_big"; 3]).when(|now| now.reachable = false),
         both("order: the way before an entry of the other family", |s| s.udp(), ["next_hop", PASSES, PASSES]).when(|now| { now.reachable = false; now.other_underlay = true; }),
     ]
 }

@@ -98,6 +98,11 @@ fn one(course: &mut Course, case: &Wired, (family, way): (Family, Way), outcome:
         [] => REFUSED,
         [(SLOT, at, "passed", 1)] if *at == program && way == Way::TapToUplink => PASSES,
         [(SLOT, at, "passed", 1), last] if *at == program && *last == to_tap => PASSES,
+        [(SLOT, "from_tap", "too_big", 1), (SLOT, "to_tap", "passed", 1)] => {
+            let (vnet, answer) = course.world.guest.receive(PATIENCE, is_ip).unwrap();
+            assert!(checksum_is_right(&finished(vnet, answer)), "{what}");
+            "too_big"
+        }
         [(SLOT, at, reason, 1)] if *at == program => reason,
         _ => panic!("{what}: {moved:?}"),
     };

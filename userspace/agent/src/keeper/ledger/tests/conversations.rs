@@ -23,6 +23,7 @@ fn packet(from: ([u8; 16], u16), to: ([u8; 16], u16)) -> Packet {
     Packet {
         family: Family::V4,
         protocol: TCP,
+        is_error: false,
         length: 60,
         largest: 60,
         source: Address::of(&from.0),

@@ -145,10 +145,16 @@ impl Tables for Fake {
         Ok(())
     }
 
-    fn open_in(&mut self, handle: Handle, pair: &VerifiedPair, seat: Seat) -> Result<InEntry, TableError> {
+    fn open_in(
+        &mut self,
+        handle: Handle,
+        pair: &VerifiedPair,
+        seat: Seat,
+        mtu: u16,
+    ) -> Result<InEntry, TableError> {
         let mut kernel = self.0.borrow_mut();
         kernel.try_to("open_in")?;
-        let entry = entries::incoming(pair, seat);
+        let entry = entries::incoming(pair, seat, mtu);
         assert_ne!(
             entry.src_host, entry.dst_host,
             "what comes from ourselves would be received"

@@ -123,6 +123,7 @@ fn packet(key: &OutKey) -> Packet {
     Packet {
         family: Family::of(&key.source),
         protocol: 17,
+        is_error: false,
         length: 100,
         largest: 100,
         source: Address::of(&key.source),

@@ -29,20 +29,23 @@ pub struct Found {
 pub fn report(bench: &mut Bench, links: &Links, folder: &Path, mut found: Found) -> Result<anyhow::Error> {
     println!("{} differs: {}", found.name, found.what);
     bench.begin(found.mood)?;
+    let mut last = found.inputs.len().saturating_sub(1);
     for (number, input) in found.inputs.iter().enumerate() {
         match bench.check_alone(input) {
             Ok(_) => {}
             Err(Fault::Differs(what)) => {
-                (found.what, found.inputs) = (what, found.inputs[..=number].to_vec());
+                found.what = what;
+                last = number;
                 break;
             }
             Err(Fault::Failed(error)) => return Err(error),
         }
     }
-    let last = found.inputs.len().saturating_sub(1);
+    found.inputs.truncate(last + 1);
+    found.honest.truncate(last + 1);
     let failure = Failure {
         mood: found.mood,
-        honest: found.honest.get(last).cloned().unwrap_or_default(),
+        honest: found.honest,
         inputs: found.inputs,
         what: found.what,
     };

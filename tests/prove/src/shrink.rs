@@ -14,10 +14,10 @@ const PATIENCE: usize = 20_000;
 pub struct Failure {
     /// What is used up before.
     pub mood: Mood,
-    /// The packets, the failing one last.
+    /// The packets.
     pub inputs: Vec<Input>,
-    /// What the last one was before it was broken.
-    pub honest: Vec<u8>,
+    /// What each of them was before it was broken.
+    pub honest: Vec<Vec<u8>>,
     /// What differs.
     pub what: String,
 }
@@ -81,12 +81,12 @@ impl Shrinker<'_> {
         let mut size = self.failure.inputs.len();
         while size > 0 {
             let mut at = 0;
-            // The last packet stays.
-            while at + 1 < self.failure.inputs.len() {
+            while at < self.failure.inputs.len() {
                 let removed = self.try_as(|failure| {
-                    let end = (at + size).min(failure.inputs.len() - 1);
+                    let end = (at + size).min(failure.inputs.len());
                     failure.inputs.drain(at..end);
-                    true
+                    failure.honest.drain(at..end);
+                    !failure.inputs.is_empty()
                 })?;
                 if !removed {
                     at += size;
@@ -119,7 +119,9 @@ impl Shrinker<'_> {
 
     /// Back to the valid frame, in ever smaller pieces.
     fn bytes(&mut self) -> Result<()> {
-        let honest = self.failure.honest.clone();
+        let Some(honest) = self.failure.honest.last().cloned() else {
+            return Ok(());
+        };
         for size in [64, 16, 4, 2, 1] {
             for at in (0..honest.len()).step_by(size) {
                 self.last(|input| {

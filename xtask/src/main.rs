@@ -11,9 +11,11 @@ mod outcome;
 mod place;
 mod programs;
 mod prove;
+mod quality;
 mod step;
 mod test;
 mod toolchain;
+mod tools;
 mod turn;
 
 use clap::builder::PossibleValuesParser;
@@ -66,6 +68,12 @@ enum Task {
         #[arg(long = "stage", value_name = "NAME", value_parser = PossibleValuesParser::new(test::names()))]
         stages: Vec<String>,
     },
+    /// Every parser that reads bytes from outside, tried with bytes that libFuzzer makes up
+    Fuzz(quality::fuzz::Wanted),
+    /// Which branches of the decision and token crates no test takes
+    Coverage,
+    /// Changes the decision and token crates in every small way: which changes no test notices
+    Mutants(quality::mutants::Wanted),
     /// The same on a checkout without changes: `git status` must be clean after all stages too
     Ci,
     /// What takes too long for `test`, such as a hundred million packets through programs and oracle; needs root
@@ -85,6 +93,9 @@ fn main() -> ExitCode {
         Task::Bench(wanted) => bench::run(&place, &wanted),
         Task::Man => manual::write(&place),
         Task::Test { stages } => test::run(&place, Checkout::MayHaveChanges, &stages),
+        Task::Fuzz(wanted) => quality::fuzz::run(&place, &wanted),
+        Task::Coverage => quality::coverage::run(&place),
+        Task::Mutants(wanted) => quality::mutants::run(&place, &wanted),
         Task::Ci => test::run(&place, Checkout::MustBeClean, &[]),
         Task::Prove(wanted) => prove::run(&place, &wanted),
     };

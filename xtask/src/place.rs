@@ -26,6 +26,11 @@ impl Place {
         self.root.join("datapath-ebpf")
     }
 
+    /// The package whose programs libFuzzer runs.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.root.join("tests").join("fuzz").join("run")
+    }
+
     /// What the agent embeds.
     pub(crate) fn datapath_object(&self) -> PathBuf {
         self.target.join("ebpf").join("pairgate-datapath.o")

@@ -2,7 +2,7 @@
 //! fetches itself.
 
 use crate::place::{self, Place};
-use crate::{programs, step, turn};
+use crate::{programs, quality, step, turn};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 4] = [
+const STAGES: [Stage; 5] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -50,6 +50,10 @@ const STAGES: [Stage; 4] = [
     Stage {
         name: "handles",
         work: |place, _| handles(place),
+    },
+    Stage {
+        name: "fuzz",
+        work: |place, _| quality::fuzz::run(place, &quality::fuzz::Wanted::short()),
     },
 ];
 

@@ -9,7 +9,8 @@ use crate::{
     settings::{NOT_BEFORE_BACK_SECS, Settings},
     store::{DestinationPlaced, Facts, SourceFacts},
 };
-use pairgate_token::{Claims, Grants, MintProof, MintQuestion, SecretKey, Token};
+use pairgate_api::grpc;
+use pairgate_token::{Claims, Grants, MintProof, MintQuestion, SecretKey, Token, address_from_bytes};
 use std::{hint::black_box, net::IpAddr, net::Ipv4Addr};
 use uuid::Uuid;
 
@@ -21,6 +22,36 @@ pub struct Ask {
     pub proof: MintProof,
     /// The opposite pair's token is wanted too.
     pub with_back: bool,
+}
+
+/// A field of a question that has another length than its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {0} has a wrong length")]
+pub struct AskError(&'static str);
+
+impl Ask {
+    /// A question in its own types; wrong lengths are the asker's mistake and no secret.
+    pub fn read(host: Uuid, request: &grpc::MintRequest) -> Result<Self, AskError> {
+        let id = |bytes: &[u8], what| Uuid::from_slice(bytes).map_err(|_| AskError(what));
+        let address = |bytes: &[u8], what| {
+            let bytes: [u8; 16] = bytes.try_into().map_err(|_| AskError(what))?;
+            Ok::<_, AskError>(address_from_bytes(bytes))
+        };
+        let nonce = request.nonce.as_slice().try_into();
+        Ok(Self {
+            host,
+            question: MintQuestion {
+                network: id(&request.network_id, "network id")?,
+                source_vm: id(&request.src_vm, "source VM id")?,
+                source_address: address(&request.src_addr, "source address")?,
+                destination_address: address(&request.dst_addr, "destination address")?,
+                nonce: nonce.map_err(|_| AskError("nonce"))?,
+                unix_secs: request.unix_secs,
+            },
+            proof: MintProof::from_slice(&request.proof).map_err(|_| AskError("proof"))?,
+            with_back: request.with_back,
+        })
+    }
 }
 
 /// Why there is no token. Outside there is one word for all of them.

@@ -5,12 +5,12 @@
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::{
-    address::AddressAttribute,
+    address::{AddressAttribute, AddressMessage},
     link::{
         AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
         LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
     },
-    route::{RouteAddress, RouteAttribute, RouteType},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
 };
 use pairgate_abi::NextHop;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVxlan, RouteMessageBuilder, new_connection};
@@ -219,21 +219,12 @@ impl Net {
         let _turn = self.lists.lock().await;
         let request = self.handle.address().get();
         let all = request.execute().try_collect::<Vec<_>>().await;
-        let all = all.map_err(failed("list", &"addresses"))?;
-        let mut addresses = Vec::new();
-        for message in all {
-            let (mut own, mut listed) = (None, None);
-            for attribute in message.attributes {
-                if let AddressAttribute::Local(address) = attribute {
-                    own = Some(address);
-                } else if let AddressAttribute::Address(address) = attribute {
-                    listed = Some(address);
-                }
-            }
-            // On a point-to-point link the listed one is the peer's; an IPv6 address without peer has no `Local`.
-            addresses.extend(own.or(listed).map(|address| (message.header.index, address)));
-        }
-        Ok(addresses)
+        let all = all.map_err(failed("list", &"addresses"))?.into_iter();
+        let own = |message: AddressMessage| {
+            let index = message.header.index;
+            read_address(message).map(|address| (index, address))
+        };
+        Ok(all.filter_map(own).collect())
     }
 
     /// The neighbour on the uplink that leads to a peer host: the host itself, or a gateway.
@@ -254,31 +245,7 @@ impl Net {
         let route = answer
             .map_err(|error| no_route(&error))?
             .ok_or_else(|| no_route(&"the kernel did not answer"))?;
-        if route.header.kind != RouteType::Unicast {
-            return Err(no_route(&format!("its kind is {:?}", route.header.kind)));
-        }
-        let (mut interface, mut neighbour) = (None, to);
-        for attribute in route.attributes {
-            // Only these three say where a packet goes next; the rest describes the route.
-            if let RouteAttribute::Oif(index) = attribute {
-                interface = Some(index);
-            } else if let RouteAttribute::Gateway(gateway) = attribute {
-                neighbour = match (gateway, to) {
-                    (RouteAddress::Inet(gateway), IpAddr::V4(_)) => gateway.into(),
-                    (RouteAddress::Inet6(gateway), IpAddr::V6(_)) => gateway.into(),
-                    (_, IpAddr::V4(_) | IpAddr::V6(_)) => return Err(WayError::Unsupported { to }),
-                };
-            } else if let RouteAttribute::Via(_) = attribute {
-                return Err(WayError::Unsupported { to });
-            }
-        }
-        if interface != Some(uplink) {
-            return Err(WayError::NotTheUplink { to });
-        }
-        Ok(NextHop {
-            interface: uplink,
-            neighbour: pairgate_token::address_bytes(neighbour),
-        })
+        read_next_hop(route, to, uplink)
     }
 }
 
@@ -310,7 +277,54 @@ fn failed(
     }
 }
 
-fn read_link(message: LinkMessage) -> Link {
+/// The interface's own address in what the kernel says about one.
+pub fn read_address(message: AddressMessage) -> Option<IpAddr> {
+    let (mut own, mut listed) = (None, None);
+    for attribute in message.attributes {
+        if let AddressAttribute::Local(address) = attribute {
+            own = Some(address);
+        } else if let AddressAttribute::Address(address) = attribute {
+            listed = Some(address);
+        }
+    }
+    // On a point-to-point link the listed one is the peer's; an IPv6 address without peer has no `Local`.
+    own.or(listed)
+}
+
+/// The neighbour to which a route that the kernel names for `to` leads.
+pub fn read_next_hop(route: RouteMessage, to: IpAddr, uplink: u32) -> Result<NextHop, WayError> {
+    if route.header.kind != RouteType::Unicast {
+        return Err(WayError::NoRoute {
+            to,
+            why: format!("its kind is {:?}", route.header.kind),
+        });
+    }
+    let (mut interface, mut neighbour) = (None, to);
+    for attribute in route.attributes {
+        // Only these three say where a packet goes next; the rest describes the route.
+        if let RouteAttribute::Oif(index) = attribute {
+            interface = Some(index);
+        } else if let RouteAttribute::Gateway(gateway) = attribute {
+            neighbour = match (gateway, to) {
+                (RouteAddress::Inet(gateway), IpAddr::V4(_)) => gateway.into(),
+                (RouteAddress::Inet6(gateway), IpAddr::V6(_)) => gateway.into(),
+                (_, IpAddr::V4(_) | IpAddr::V6(_)) => return Err(WayError::Unsupported { to }),
+            };
+        } else if let RouteAttribute::Via(_) = attribute {
+            return Err(WayError::Unsupported { to });
+        }
+    }
+    if interface != Some(uplink) {
+        return Err(WayError::NotTheUplink { to });
+    }
+    Ok(NextHop {
+        interface: uplink,
+        neighbour: pairgate_token::address_bytes(neighbour),
+    })
+}
+
+/// An interface as the kernel describes it.
+pub fn read_link(message: LinkMessage) -> Link {
     let flags = message.header.flags;
     let is_ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     let mut link = Link {

@@ -44,13 +44,13 @@ pub struct Wake {
 
 /// What has to be looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Look {
-    uplink: bool,
-    taps: bool,
+pub struct Look {
+    pub uplink: bool,
+    pub taps: bool,
 }
 
 impl Look {
-    const EVERYTHING: Self = Self {
+    pub const EVERYTHING: Self = Self {
         uplink: true,
         taps: true,
     };
@@ -63,7 +63,7 @@ impl Look {
     }
 
     /// What one message asks for.
-    fn at(message: &NetlinkMessage<RouteNetlinkMessage>, uplink: u32, adoption: &Adoption) -> Self {
+    pub fn at(message: &NetlinkMessage<RouteNetlinkMessage>, uplink: u32, adoption: &Adoption) -> Self {
         let nothing = Self::default();
         let ways = Self {
             uplink: true,

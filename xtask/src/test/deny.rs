@@ -1,19 +1,23 @@
 //! cargo-deny: which licences, sources and packages may be in the graph, and known faults of what is in it.
 
-use crate::place::{self, Place};
-use crate::step::{self, Step};
+use crate::place::Place;
+use crate::step;
+use crate::tools::Tool;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The release line that was tried.
-const VERSION: &str = "^0.20";
+const DENY: Tool = Tool {
+    name: "cargo-deny",
+    version: "^0.20",
+    usually: "4 minutes, once",
+};
 /// How long the database of advisories may take to arrive.
 const FETCH: Duration = Duration::from_secs(60);
 
 pub(super) fn check(place: &Place) -> Result<()> {
-    let deny = ensure_installed(place)?;
+    let deny = DENY.ensure_installed(place)?;
     let config = place.root.join(".deny.toml");
     // The kernel's programs have a lock file of their own, and so a graph of their own.
     let manifests = [place.root.join("Cargo.toml"), place.datapath().join("Cargo.toml")];
@@ -36,32 +40,6 @@ pub(super) fn check(place: &Place) -> Result<()> {
         return Ok(());
     }
     run(&["--disable-fetch"], &["advisories"])
-}
-
-fn ensure_installed(place: &Place) -> Result<PathBuf> {
-    if let Some(found) = place::in_path("cargo-deny") {
-        return Ok(found);
-    }
-    let tools = place.tools();
-    let deny = tools.join("bin/cargo-deny");
-    if deny.is_file() {
-        return Ok(deny);
-    }
-    let mut command = Command::new(place::cargo());
-    command.args(["install", "cargo-deny", "--locked", "--version", VERSION]);
-    command
-        .arg("--root")
-        .arg(&tools)
-        .arg("--target-dir")
-        .arg(tools.join("build"));
-    let what = "building cargo-deny into target/tools";
-    Step {
-        what,
-        usually: "4 minutes, once",
-    }
-    .run(&mut command)?;
-    std::fs::remove_dir_all(tools.join("build")).context("cannot remove the build folder of cargo-deny")?;
-    Ok(deny)
 }
 
 /// Fetches the database, but gives up soon: a machine without a way to it is no fault of this checkout.

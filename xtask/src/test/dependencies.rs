@@ -55,6 +55,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "pairgate-prove",
         &["pairgate-abi", "pairgate-agent", "pairgate-packet"],
     ),
+    (
+        "pairgate-fuzz",
+        &[
+            "pairgate",
+            "pairgate-abi",
+            "pairgate-agent",
+            "pairgate-api",
+            "pairgate-identity",
+            "pairgate-packet",
+            "pairgate-registry",
+            "pairgate-token",
+        ],
+    ),
     ("xtask", &["pairgate-lab", "pairgate-machine"]),
 ];
 

@@ -16,7 +16,7 @@ use pairgate_api::{
     routes::Role,
 };
 use pairgate_identity::Caller;
-use pairgate_token::{MintProof, MintQuestion, address_bytes, address_from_bytes};
+use pairgate_token::address_bytes;
 use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -191,7 +191,8 @@ impl grpc::registry_server::Registry for Agents {
         request: Request<grpc::MintRequest>,
     ) -> Result<Response<grpc::MintResponse>, Status> {
         let caller = caller(&request, Role::Host)?;
-        let ask = ask(caller.identity.id, &request.into_inner())?;
+        let ask = Ask::read(caller.identity.id, &request.into_inner())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
         // The host record is looked at in the same transaction as everything else.
         let answer = self.registry.mint(ask, caller.public_key).await;
         let answer = answer.map_err(|error| match error {
@@ -214,28 +215,4 @@ impl grpc::registry_server::Registry for Agents {
         };
         Ok(Response::new(grpc::MintResponse { answer: Some(answer) }))
     }
-}
-
-/// A question in its own types; wrong lengths are the asker's mistake and no secret.
-fn ask(host: Uuid, request: &grpc::MintRequest) -> Result<Ask, Status> {
-    let wrong = |what: &str| Status::invalid_argument(format!("the {what} has a wrong length"));
-    let id = |bytes: &[u8], what| Uuid::from_slice(bytes).map_err(|_| wrong(what));
-    let address = |bytes: &[u8], what| {
-        let bytes: [u8; 16] = bytes.try_into().map_err(|_| wrong(what))?;
-        Ok::<_, Status>(address_from_bytes(bytes))
-    };
-    let nonce = request.nonce.as_slice().try_into();
-    Ok(Ask {
-        host,
-        question: MintQuestion {
-            network: id(&request.network_id, "network id")?,
-            source_vm: id(&request.src_vm, "source VM id")?,
-            source_address: address(&request.src_addr, "source address")?,
-            destination_address: address(&request.dst_addr, "destination address")?,
-            nonce: nonce.map_err(|_| wrong("nonce"))?,
-            unix_secs: request.unix_secs,
-        },
-        proof: MintProof::from_slice(&request.proof).map_err(|_| wrong("proof"))?,
-        with_back: request.with_back,
-    })
 }

@@ -3,7 +3,7 @@
 use super::LONGEST;
 use crate::clock::BootTime;
 use pairgate_abi::{Held, OutKey};
-use pairgate_packet::{Bytes, Packet, ethernet, ip::Family, ip::Ip, transport::Transport};
+use pairgate_packet::{Bytes, Checksum, Packet, ethernet, ip::Family, ip::Ip, transport::Transport};
 
 /// A packet that its guest may say, whole and with a finished checksum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,8 @@ impl HeldFrame {
         let frame = Bytes(shown);
         let ip = Ip::at(&frame, ethernet::LENGTH, family).ok()?;
         ip.check_whole().ok()?;
-        let transport = Transport::at(&frame, ethernet::LENGTH + family.header(), &ip).ok()?;
+        let transport_at = ethernet::LENGTH + family.header();
+        let transport = Transport::at(&frame, transport_at, &ip).ok()?;
         if (ip.source.bytes(), ip.destination.bytes()) != (record.source, record.destination) {
             return None;
         }
@@ -39,6 +40,9 @@ impl HeldFrame {
         let mut bytes = shown
             .get(..usize::try_from(packet.frame_length()).ok()?)?
             .to_vec();
+        checksum(record)
+            .check(u32::try_from(transport_at).ok()?, ip.protocol)
+            .ok()?;
         finish_checksum(&mut bytes, record.checksum_start, record.checksum_offset)?;
         let key = OutKey {
             tap: record.tap,
@@ -62,6 +66,17 @@ impl HeldFrame {
     /// The IP packet.
     pub fn packet_bytes(&self) -> &[u8] {
         self.bytes.get(ethernet::LENGTH..).unwrap_or_default()
+    }
+}
+
+/// What the record says of its checksum: written anywhere else it could change an address after it was compared.
+fn checksum(record: &Held) -> Checksum {
+    match record.checksum_start {
+        0 => Checksum::Finished,
+        start => Checksum::Partial {
+            start: start.into(),
+            offset: record.checksum_offset,
+        },
     }
 }
 
@@ -226,6 +241,18 @@ pub(crate) mod tests {
         let mut lying = record(&whole(false, true, b""), false, None);
         lying.source[15] ^= 1;
         assert_eq!(HeldFrame::read(&lying), None);
+    }
+
+    #[test]
+    fn a_record_whose_checksum_goes_elsewhere_is_not_read() {
+        let (frame, offset) = partial(whole(false, true, b"hello"), false, true);
+        assert!(HeldFrame::read(&record(&frame, false, Some(offset))).is_some());
+        // The UDP place, and the packet's own source address.
+        for (start, offset) in [(34, 6), (26, 0), (33, 17)] {
+            let mut lying = record(&frame, false, Some(offset));
+            lying.checksum_start = start;
+            assert_eq!(HeldFrame::read(&lying), None, "{start} {offset}");
+        }
     }
 
     #[test]

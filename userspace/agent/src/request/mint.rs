@@ -165,7 +165,7 @@ pub async fn mint(
 
 /// Whether the token is for what we asked. A registry that answers something else is broken, and what it
 /// gave must not open anything.
-fn examine(
+pub fn examine(
     minted: grpc::Minted,
     question: Question<'_>,
     ours: OwnHost,

@@ -19,7 +19,7 @@ const FILE_LIMIT: u64 = 64 << 20;
 
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     pub(super) line: usize,
     pub(super) text: String,
 }
@@ -61,7 +61,7 @@ pub(super) struct WantedPair {
 
 /// A file without a fault of its own.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub(super) networks: Vec<WantedNetwork>,
     pub(super) vms: Vec<WantedVm>,
     pub(super) pairs: Vec<WantedPair>,
@@ -122,7 +122,7 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 }
 
 impl Wanted {
-    pub(super) fn parse(text: &str, default_network: &Name) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn parse(text: &str, default_network: &Name) -> Result<Self, Vec<Fault>> {
         let lines = Lines::of(text);
         let raw: Raw = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| lines.number(span.start));

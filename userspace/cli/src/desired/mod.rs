@@ -9,7 +9,7 @@
 
 mod carry_out;
 mod compare;
-mod file;
+pub(crate) mod file;
 
 use crate::arguments::{Name, Options, Output};
 use crate::client::Registry;

@@ -12,6 +12,7 @@
 use crate::{
     Frame,
     ip::{Family, Ip, piece},
+    nd,
     transport::{ICMP, ICMPV6, Ports, Transport, has_ports},
 };
 use pairgate_abi::DropReason;
@@ -43,8 +44,8 @@ pub fn is_of_routers(protocol: u8, kind: u8) -> bool {
 /// packets in the error's direction have them.
 ///
 /// Refused: fewer bytes than every error has (`too_short`); a packet that did not go from where the error goes to where
-/// it comes from, one that no guest can have sent (options, fragments, extension headers), and an error about an error
-/// or a redirect, which there must not be (RFC 1122, section 3.2.2; RFC 4443, section 2.4): `inner`.
+/// it comes from, one that no guest can have sent (options, fragments, extension headers, neighbour discovery), and an error about
+/// an error or a redirect, which there must not be (RFC 1122, section 3.2.2; RFC 4443, section 2.4): `inner`.
 #[inline(always)]
 pub(crate) fn about(frame: &impl Frame, at: usize, ip: &Ip) -> Result<Transport, DropReason> {
     let short = DropReason::TooShort;
@@ -79,7 +80,7 @@ pub(crate) fn about(frame: &impl Frame, at: usize, ip: &Ip) -> Result<Transport,
         }
     } else if protocol != ICMP && protocol != ICMPV6 {
         Ports::default()
-    } else if is_error(protocol, h[0]) || is_of_routers(protocol, h[0]) {
+    } else if is_error(protocol, h[0]) || is_of_routers(protocol, h[0]) || nd::is_kind(protocol, h[0]) {
         return Err(DropReason::Inner);
     } else {
         ports(protocol, h[0], [h[4], h[5]])

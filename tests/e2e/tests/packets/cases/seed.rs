@@ -123,12 +123,6 @@ impl Seed {
         self.frame(bytes)
     }
 
-    /// An error of these types about a packet.
-    pub(crate) fn error(self, four: u8, six: u8, about: &Frame) -> Frame {
-        let rest = [&[0; 4], &about.bytes[14..]].concat();
-        self.icmp(four, six, 0, &rest)
-    }
-
     /// The number of the family's own ICMP.
     pub(crate) fn icmp_number(self) -> u8 {
         if self.v4().is_some() { 1 } else { 58 }

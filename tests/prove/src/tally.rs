@@ -34,6 +34,7 @@ const MUST: [(Program, &[&str]); 6] = [
             "lease",
             "too_big",
             "told",
+            "inner",
             "next_hop",
             "hold_full",
             "held",

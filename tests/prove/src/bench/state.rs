@@ -18,7 +18,7 @@ pub const SLOTS: [u32; 4] = [0, 7, 8, 1023];
 pub struct Mood {
     /// Nobody may wake the agent.
     pub events_spent: bool,
-    /// Nobody may ask for neighbours.
+    /// Nobody may ask for neighbours, or is told that a packet is too big.
     pub answers_spent: bool,
     /// The host's lease has ended.
     pub lease_ended: bool,
@@ -80,7 +80,7 @@ pub(crate) fn tables(host: &Host, mood: Mood, now_ns: u64) -> Maps {
     let budget = Budget {
         event_ns: if mood.events_spent { content::FOREVER } else { 0 },
         answer_ns: if mood.answers_spent { content::FOREVER } else { 0 },
-        too_big_ns: 0,
+        too_big_ns: if mood.answers_spent { content::FOREVER } else { 0 },
         held: if mood.holds_full { limits::HELD_PER_TAP } else { 0 },
         lost: 0,
     };
@@ -219,12 +219,15 @@ impl Bench {
         let nearly = |burst: u64, rate: u64| now_ns + (burst - 4) * (second / rate);
         let events = nearly(limits::EVENT_BURST, limits::EVENTS_PER_SECOND);
         let answers = nearly(limits::ANSWER_BURST, limits::ANSWERS_PER_SECOND);
+        let sizes = nearly(limits::TOO_BIG_BURST, limits::TOO_BIG_PER_SECOND);
         for (slot, budget) in &mut self.oracle.maps.budgets {
+            let size = budget.too_big_ns > sizes && budget.too_big_ns != content::FOREVER;
             let event = budget.event_ns > events && budget.event_ns != content::FOREVER;
             let answer = budget.answer_ns > answers && budget.answer_ns != content::FOREVER;
-            if event || answer {
+            if event || answer || size {
                 budget.event_ns = if event { 0 } else { budget.event_ns };
                 budget.answer_ns = if answer { 0 } else { budget.answer_ns };
+                budget.too_big_ns = if size { 0 } else { budget.too_big_ns };
                 self.host.budgets.set(slot, budget)?;
             }
         }
@@ -238,6 +241,7 @@ impl Bench {
             if (found.held, found.lost) != (expected.held, expected.lost)
                 || spent(found.event_ns) != spent(expected.event_ns)
                 || spent(found.answer_ns) != spent(expected.answer_ns)
+                || spent(found.too_big_ns) != spent(expected.too_big_ns)
             {
                 return differs(format!("slot {slot} has {found:?} left instead of {expected:?}"));
             }

@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 5] = [
+const STAGES: [Stage; 6] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -54,6 +54,10 @@ const STAGES: [Stage; 5] = [
     Stage {
         name: "fuzz",
         work: |place, _| quality::fuzz::run(place, &quality::fuzz::Wanted::short()),
+    },
+    Stage {
+        name: "debian guest",
+        work: |place, _| debian_guest(place),
     },
 ];
 
@@ -111,6 +115,25 @@ fn replays(place: &Place) -> Result<()> {
 /// All ethertypes, all protocols, all truncations.
 fn sweeps(place: &Place) -> Result<()> {
     step::run(prover(place).arg("sweep").arg("--failures").arg(failures(place)))
+}
+
+/// A stock Debian under QEMU, with nothing configured by hand.
+fn debian_guest(place: &Place) -> Result<()> {
+    let mut command = Command::new(place::cargo());
+    command
+        .args([
+            "test",
+            "--locked",
+            "--package",
+            "pairgate-lab",
+            "--test",
+            "debian",
+        ])
+        .arg("--target-dir")
+        .arg(&place.target)
+        .args(["--", "--ignored", "--nocapture"])
+        .current_dir(&place.root);
+    step::run(&mut command)
 }
 
 /// All network identifiers.

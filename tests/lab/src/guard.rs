@@ -3,17 +3,18 @@
 //! It goes with the value, while panicking too; and if the whole program is killed, its [`Watch`] takes it down.
 
 use crate::cli::{Answer, Cli};
-use crate::guest::Inside;
+use crate::guest::{self, Inside, machine};
 use crate::installation::{self, Component};
 use crate::lock::Lock;
 use crate::netns::Netns;
 use crate::plan::{GUESTS, Plan, Prefix};
-use crate::process::Record;
+use crate::process::{self, Record};
 use crate::programs::Programs;
 use crate::record::{self, Wishes};
 use crate::watch::Watch;
 use crate::{down, interrupt, up};
 use anyhow::{Context, Result};
+use pairgate_machine::Boot;
 use serde_json::Value;
 use std::path::Path;
 
@@ -102,6 +103,29 @@ impl Lab {
         let found = GUESTS.iter().find(|known| known.name == guest);
         let found = found.with_context(|| format!("the laboratory has no guest {guest}"))?;
         Ok(Inside::of(&self.plan, found, &self.programs))
+    }
+
+    /// Boots something else as a guest, in the place of its cable or its machine, and returns the way in.
+    pub fn boot_instead(&self, guest: &str, boot: Boot) -> Result<Inside> {
+        let known = GUESTS.iter().find(|known| known.name == guest);
+        let known = known.with_context(|| format!("the laboratory has no guest {guest}"))?;
+        for component in ["cable", "vm"] {
+            if let Some(process) = record::process(&self.plan, &format!("{component}-{guest}")) {
+                process.stop()?;
+            }
+        }
+        let mac = installation::registered(&self.cli, known)?.mac;
+        let mut command = machine::start(known, &self.plan, &self.programs, mac, boot)?;
+        let name = format!("vm-{guest}");
+        let log = self.plan.state_dir.join(format!("{name}.log"));
+        let process = process::start(&guest::host_netns(&self.plan, known), &name, &mut command, &log)?;
+        record::remember_process(&self.plan, &process)?;
+        Ok(Inside::Machine(self.plan.run_dir(), guest.to_owned()))
+    }
+
+    /// The folder of the programs.
+    pub fn programs(&self) -> &Programs {
+        &self.programs
     }
 
     /// Calls the CLI, however it ends.

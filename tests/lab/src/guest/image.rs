@@ -68,7 +68,7 @@ fn modified(path: &Path) -> SystemTime {
 }
 
 /// The program without what only debuggers read, which is the largest part of it; without binutils as it is.
-fn stripped(program: &Path, store: &Store) -> Result<PathBuf> {
+pub(crate) fn stripped(program: &Path, store: &Store) -> Result<PathBuf> {
     let path = store.folder().join("pairgate-lab.stripped");
     let strip = Command::new("strip").arg("-o").arg(&path).arg(program).status();
     if !strip.is_ok_and(|status| status.success()) {

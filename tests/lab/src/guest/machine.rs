@@ -108,7 +108,15 @@ fn devices(guest: &Guest, plan: &Plan, mac: [u8; 6]) -> Vec<String> {
 
 /// Waits until a command runs in a guest.
 pub(crate) fn await_up(inside: &Inside, must_live: impl Fn() -> Result<()>) -> Result<()> {
-    patience::until(BOOT, &format!("{inside} runs a command"), || {
+    await_within(inside, BOOT, must_live)
+}
+
+pub(crate) fn await_within(
+    inside: &Inside,
+    limit: Duration,
+    must_live: impl Fn() -> Result<()>,
+) -> Result<()> {
+    patience::until(limit, &format!("{inside} runs a command"), || {
         must_live()?;
         match inside.run(&["true"], Duration::from_secs(5)) {
             Ok(ended) if ended.code == 0 => Ok(Some(())),

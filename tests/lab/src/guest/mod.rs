@@ -5,9 +5,10 @@
 //! | run something in a guest | [`Inside`] |
 //! | how a machine is asked to run something | [`channel`]: the host's end; [`serve`]: the guest's |
 //! | the machine itself | [`machine`] |
-//! | what it boots | [`image`] |
+//! | what it boots | [`image`], or a whole [`debian`] |
 
 pub mod channel;
+pub mod debian;
 pub mod image;
 pub mod machine;
 pub mod serve;

@@ -355,3 +355,24 @@ fn nothing_that_holds_a_tag_prints_it() {
     );
     assert!(!printed.contains(&format!("{:?}", proof.as_bytes())), "{printed}");
 }
+
+#[test]
+fn a_key_has_exactly_its_length_and_a_time_its_word() {
+    assert!(SecretKey::from_slice(&[7; 32]).is_ok());
+    for length in [0, 31, 33] {
+        let error = SecretKey::from_slice(&vec![7; length]).unwrap_err();
+        assert!(error.to_string().contains(&length.to_string()), "{error}");
+    }
+    assert_eq!(Untimely::Early.word(), "early");
+    assert_eq!(Untimely::Expired.word(), "expired");
+}
+
+#[test]
+fn a_grant_covers_what_lies_inside_of_it_alone() {
+    let covers = |one: &str, other: &str| one.parse::<Grants>().unwrap().covers(&other.parse().unwrap());
+    assert!(covers("tcp/10-20", "tcp/10-20") && covers("tcp/10-20", "tcp/12"));
+    for other in ["tcp/9-20", "tcp/10-21", "tcp/9", "udp/12", "all"] {
+        assert!(!covers("tcp/10-20", other), "{other}");
+    }
+    assert!(covers("all", "tcp") && covers("all", "all"));
+}

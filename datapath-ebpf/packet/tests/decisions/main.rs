@@ -4,3 +4,4 @@ mod errors;
 mod honest;
 mod properties;
 mod reasons;
+mod tables;

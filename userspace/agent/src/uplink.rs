@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How soon a new way is noticed without news.
 const WAYS_EVERY: Duration = Duration::from_secs(5);
+/// The least that a link may carry for IPv6 (RFC 8200, section 5).
+const LEAST_OF_IPV6: u16 = 1280;
 /// Between two looks: a routing daemon may change a thousand routes in a second.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -66,12 +68,22 @@ impl Uplink {
                 address,
             });
         }
-        Ok(Self {
+        let uplink = Self {
             index: link.index,
             name: name.to_owned(),
             address,
             mtu: Arc::new(AtomicU32::new(link.mtu)),
-        })
+        };
+        uplink.complain_of_mtu();
+        Ok(uplink)
+    }
+
+    /// Says it clearly where IPv6 guests cannot talk any more: nobody may be told of less than this.
+    fn complain_of_mtu(&self) {
+        let inside = self.largest_inner();
+        if inside < LEAST_OF_IPV6 {
+            tracing::error!(uplink = %self.name, inside, least = LEAST_OF_IPV6, "the uplink's MTU leaves less inside than every IPv6 link has: IPv6 between hosts fails, and no guest can be told; raise it");
+        }
     }
 
     /// The largest inner packet that fits with our headers around it, as the interface is now.
@@ -150,6 +162,7 @@ impl Uplink {
         let before = self.mtu.swap(link.mtu, Ordering::Relaxed);
         if before != link.mtu {
             tracing::info!(uplink = %self.name, before, now = link.mtu, "the uplink's MTU has changed");
+            self.complain_of_mtu();
         }
         Ok(net.addresses(self.index).await?.contains(&self.address))
     }

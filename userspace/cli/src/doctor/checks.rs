@@ -126,7 +126,7 @@ fn fits(uplink: &str, uplink_mtu: u32, tap: &str, guest_mtu: u32) -> Finding {
         return Finding::ok("MTU", seen);
     }
     let cure = format!(
-        "ip link set {uplink} mtu {needed}, on every host and switch between them; full-sized packets die until then"
+        "ip link set {uplink} mtu {needed}, on every host and switch between them; full-sized packets die until then, and guests are told to send smaller ones"
     );
     Finding::bad("MTU", seen, cure)
 }

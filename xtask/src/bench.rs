@@ -6,11 +6,12 @@
 //! of them are different. What counts is the last column, the ratio of two medians of one run.
 
 mod figures;
+mod hostile;
 mod measures;
 
 use crate::place::{Place, in_path};
 use crate::programs;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use figures::{Figures, Row};
 use measures::{Measure, Way};
@@ -46,6 +47,9 @@ pub(crate) struct Wanted {
     /// Measure the TCP stream with iperf3 too, which must be in PATH
     #[arg(long)]
     iperf3: bool,
+    /// Measure instead what a hostile guest's floods cost a neighbour; ends with an error if it is too much
+    #[arg(long)]
+    hostile: bool,
     /// Make this measurement alone; may be given again
     #[arg(long, value_enum)]
     only: Vec<Measure>,
@@ -57,6 +61,15 @@ pub(crate) struct Wanted {
 pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
     programs::build_as_root(place)?;
     interrupt::heed()?;
+    if wanted.hostile {
+        let how_long = Duration::from_secs(wanted.seconds);
+        let holds = hostile::run(place, wanted.rounds, how_long, wanted.json.as_deref())?;
+        ensure!(
+            holds,
+            "a flood costs a neighbour more than it may, or the machine is too busy to tell"
+        );
+        return Ok(());
+    }
     let programs = Programs::in_folder(&place.programs());
     let wishes = Wishes {
         underlay: Some(wanted.underlay),

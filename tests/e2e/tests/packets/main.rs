@@ -27,6 +27,7 @@ mod from_uplink;
 mod grants;
 mod held;
 mod host_stack;
+mod hostile;
 mod ipv6;
 mod lies;
 mod next_door;

@@ -84,6 +84,38 @@ impl RawSender {
     }
 }
 
+impl RawSender {
+    /// Sends these frames, but no more than the first 64, in one call.
+    pub fn send_all(&self, frames: &[Vec<u8>]) -> io::Result<()> {
+        let mut parts: Vec<libc::iovec> = frames
+            .iter()
+            .take(MOST_AT_ONCE)
+            .map(|frame| libc::iovec {
+                iov_base: frame.as_ptr().cast_mut().cast(),
+                iov_len: frame.len(),
+            })
+            .collect();
+        // SAFETY: every field of this C structure is a number or an address: zero is valid.
+        let empty: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        let mut messages: Vec<libc::mmsghdr> = parts
+            .iter_mut()
+            .map(|part| {
+                let mut message = empty;
+                message.msg_hdr.msg_iov = std::ptr::from_mut(part);
+                message.msg_hdr.msg_iovlen = 1;
+                message
+            })
+            .collect();
+        let many = messages.len() as libc::c_uint;
+        // SAFETY: the messages and what they point to live through the call; sending only reads the frames.
+        let sent = unsafe { libc::sendmmsg(self.0.as_raw_fd(), messages.as_mut_ptr(), many, 0) };
+        if sent < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
 /// A frame that came in, and when the kernel took it.
 #[derive(Clone, Debug)]
 pub struct Frame {

@@ -2,6 +2,10 @@
 //! something only beside those of another way on the same machine in the same minute.
 
 use super::{EchoServer, RawSender};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 use std::{
     io::{self, Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
@@ -111,6 +115,33 @@ pub struct Hail {
 }
 
 impl Hail {
+    /// The same with many frames, in turn, on a processor of its own if one is given.
+    pub fn of_many(interface: &str, frames: Vec<Vec<u8>>, processor: Option<usize>) -> io::Result<Self> {
+        let sender = RawSender::open(interface)?;
+        sender.pass_queue_by()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = stop.clone();
+        let worker = std::thread::spawn(move || {
+            if let Some(processor) = processor {
+                // Where it may not choose, it runs wherever it is put.
+                let _ = keep_to(&[processor]);
+            }
+            for some in frames.chunks(BATCH).cycle() {
+                if seen.load(Ordering::Relaxed) {
+                    return;
+                }
+                if sender.send_all(some).is_err() {
+                    // A full interface does not end a hail.
+                    std::thread::yield_now();
+                }
+            }
+        });
+        Ok(Self {
+            stop,
+            worker: Some(worker),
+        })
+    }
+
     /// From an interface of this namespace; call inside it.
     pub fn start(interface: &str, frame: Vec<u8>) -> io::Result<Self> {
         let sender = RawSender::open(interface)?;
@@ -130,6 +161,15 @@ impl Hail {
             worker: Some(worker),
         })
     }
+}
+
+/// Keeps this thread, and those that it starts, to some processors.
+pub fn keep_to(processors: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for processor in processors {
+        set.set(*processor)?;
+    }
+    Ok(sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 impl Drop for Hail {

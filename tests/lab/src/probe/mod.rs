@@ -6,6 +6,7 @@
 
 pub mod cli;
 mod datagrams;
+mod dropper;
 mod echo;
 mod flood;
 pub mod forge;
@@ -14,8 +15,9 @@ mod load;
 mod stream;
 
 pub use datagrams::{Burst, Catcher, Caught, Pace, send_numbered};
+pub use dropper::Dropper;
 pub use echo::{Echoes, ping};
 pub use flood::{Flood, FloodReport};
 pub use frames::{Frame, RawSender, Sniffer};
-pub use load::{Hail, Sink, ask, pour};
+pub use load::{Hail, Sink, ask, keep_to, pour};
 pub use stream::{EchoServer, exchange};

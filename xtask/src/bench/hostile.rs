@@ -1,0 +1,345 @@
+//! A hostile guest beside a neighbour: what floods of every class cost a pair that comes in at the same host, against
+//! the same floods into a tap whose program drops every frame at once. Both in turn, in one run; only ratios count.
+//!
+//! The flood runs on the first processor and the neighbour's pair on the others, so that what is seen is what the
+//! programs and the agent make of the flood, and not that a flood needs a processor.
+
+use super::measures::{Measure, Way};
+use crate::place::Place;
+use anyhow::{Context, Result};
+use pairgate_lab::guard::Lab;
+use pairgate_lab::links;
+use pairgate_lab::netns::Netns;
+use pairgate_lab::plan::{GATEWAY_MAC, GUEST_INTERFACE, GUESTS, PAIR};
+use pairgate_lab::probe::{Dropper, Hail, forge, keep_to};
+use pairgate_lab::{interrupt, plan::Prefix, programs::Programs, settings::Ports, settings::Wishes};
+use serde::Serialize;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+/// The hostile guest, on the same host as the end of the neighbour's pair.
+const HOSTILE: &str = "db2";
+const HOST: &str = "h2";
+/// Between the start of a flood and the first measurement: budgets are used up by then, and the agent has its work.
+const SETTLE: Duration = Duration::from_millis(500);
+/// What a flood may cost: throughput and p99, as ratios to the same flood into a tap that drops at once.
+const THROUGHPUT_FLOOR: f64 = 0.95;
+const TAIL_CEILING: f64 = 1.20;
+/// Different frames of a class that has many.
+const MANY: u16 = 4096;
+
+/// Offsets in a frame of IPv4 and UDP.
+const ETHERTYPE: usize = 12;
+const LENGTH: usize = 16;
+const FRAGMENT: usize = 20;
+const IP_CHECKSUM: usize = 24;
+const DESTINATION: usize = 30;
+
+/// One class of floods, and what was measured under it.
+#[derive(Debug, Serialize)]
+struct Line {
+    flood: &'static str,
+    /// Frames that the tap took, thousands a second: median under our programs, and under the one that drops.
+    rate: [f64; 2],
+    throughput: Against,
+    tail: Against,
+    holds: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Against {
+    /// All rounds under our programs, and under the one that drops.
+    rounds: [Vec<f64>; 2],
+    /// Of the medians.
+    ratio: f64,
+    /// Quartiles of the ratios of each round: how far noise alone carries them.
+    spread: [f64; 2],
+}
+
+impl Against {
+    fn new(rounds: [Vec<f64>; 2]) -> Self {
+        let ratio = median(&rounds[0]) / median(&rounds[1]);
+        let mut each: Vec<f64> = rounds[0]
+            .iter()
+            .zip(&rounds[1])
+            .map(|(ours, drops)| ours / drops)
+            .collect();
+        each.sort_by(f64::total_cmp);
+        let at = |part: usize| each.get(each.len() * part / 4).copied().unwrap_or(f64::NAN);
+        Self {
+            spread: [at(1), at(3)],
+            rounds,
+            ratio,
+        }
+    }
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Measures, prints, and says whether every flood kept its bounds.
+pub(super) fn run(place: &Place, rounds: u32, how_long: Duration, json: Option<&Path>) -> Result<bool> {
+    let wishes = Wishes {
+        ports: Some(Ports::Veth),
+        ..Wishes::default()
+    };
+    eprintln!("==> the ground: a laboratory with veth ports (usually 10 s)");
+    let say = &mut |step: &str| eprintln!("    {step}");
+    let programs = Programs::in_folder(&place.programs());
+    let lab = Lab::start(
+        Prefix::new("pghost-")?,
+        &place.target.join("bench-hostile"),
+        wishes,
+        programs,
+        say,
+    )?;
+    // A pair of its own, so that there is something to be refused by a grant.
+    lab.cli()
+        .done(&["pair", "allow", HOSTILE, PAIR.0, "udp/9", "--one-way"])?;
+    let way = Way::new(lab.netns(PAIR.0), lab.netns(PAIR.1))?;
+    super::open(&way)?;
+    let processors = std::thread::available_parallelism()?.get();
+    let apart = processors > 1;
+    if apart {
+        let others: Vec<usize> = (1..processors).collect();
+        keep_to(&others).context("cannot keep to some processors")?;
+    }
+    let ground = Ground {
+        guest: lab.netns(HOSTILE),
+        host: lab.netns(HOST),
+        way,
+        processor: apart.then_some(0),
+        how_long,
+    };
+    let floods = floods(ends(&ground)?)?;
+    let seconds = floods.len() as u64 * u64::from(rounds) * 2 * (2 * how_long.as_secs() + 1);
+    eprintln!(
+        "==> {} floods, {rounds} rounds, each with and without (about {} min)",
+        floods.len(),
+        seconds.div_ceil(60)
+    );
+    let mut lines = Vec::new();
+    for (name, frames) in floods {
+        lines.push(ground.against(name, &frames, rounds)?);
+    }
+    print(&lines, rounds);
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&lines)?;
+        std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(lines.iter().all(|line| line.holds))
+}
+
+fn print(lines: &[Line], rounds: u32) {
+    println!("a neighbour's pair under a flood, against the same flood into a tap that drops at once");
+    println!("(ratios of medians of {rounds} rounds; in brackets the middle half of the rounds' own ratios)");
+    println!();
+    for line in lines {
+        println!(
+            "{:<4} {:<34} throughput {:.2} [{:.2} {:.2}]  p99 {:.2} [{:.2} {:.2}]  {:>5.0} against {:>5.0} thousand frames/s",
+            if line.holds { "ok" } else { "OVER" },
+            line.flood,
+            line.throughput.ratio,
+            line.throughput.spread[0],
+            line.throughput.spread[1],
+            line.tail.ratio,
+            line.tail.spread[0],
+            line.tail.spread[1],
+            line.rate[0],
+            line.rate[1],
+        );
+    }
+    println!();
+    println!("bounds: throughput at least {THROUGHPUT_FLOOR}, p99 at most {TAIL_CEILING}");
+}
+
+struct Ground {
+    guest: Netns,
+    host: Netns,
+    way: Way,
+    processor: Option<usize>,
+    how_long: Duration,
+}
+
+impl Ground {
+    fn against(&self, flood: &'static str, frames: &[Vec<u8>], rounds: u32) -> Result<Line> {
+        let (mut throughput, mut tail) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+        let mut rate = [Vec::new(), Vec::new()];
+        for round in 0..rounds as usize {
+            for turn in 0..2 {
+                // Who goes first changes from round to round.
+                let side = (round + turn) % 2;
+                let [stream, p99, arrived] = self
+                    .under(frames, side == 1)
+                    .with_context(|| format!("under the flood: {flood}"))?;
+                throughput[side].push(stream);
+                tail[side].push(p99);
+                rate[side].push(arrived);
+            }
+        }
+        let (throughput, tail) = (Against::new(throughput), Against::new(tail));
+        let holds = throughput.ratio >= THROUGHPUT_FLOOR && tail.ratio <= TAIL_CEILING;
+        eprintln!("    {flood}: {:.2} {:.2}", throughput.ratio, tail.ratio);
+        Ok(Line {
+            flood,
+            rate: rate.map(|rates| median(&rates)),
+            throughput,
+            tail,
+            holds,
+        })
+    }
+
+    /// One measurement of throughput, p99 and the flood's own rate.
+    fn under(&self, frames: &[Vec<u8>], drops_at_once: bool) -> Result<[f64; 3]> {
+        interrupt::go_on()?;
+        let tap = format!("tap-{HOSTILE}");
+        let index = links::interface_index(&self.host, &tap)?;
+        let dropper = drops_at_once.then(|| self.host.run(|| Dropper::start(index)));
+        let _dropper = dropper.transpose()?.transpose()?;
+        let (many, processor) = (frames.to_vec(), self.processor);
+        let hail = self
+            .guest
+            .run(|| Hail::of_many(GUEST_INTERFACE, many, processor))??;
+        std::thread::sleep(SETTLE);
+        let (began, before) = (std::time::Instant::now(), links::counters(&self.host, &tap)?);
+        let stream = Measure::Stream.take(&self.way, self.how_long)?;
+        let p99 = Measure::AnswerTail.take(&self.way, self.how_long)?;
+        let after = links::counters(&self.host, &tap)?;
+        let took = began.elapsed().as_secs_f64();
+        drop(hail);
+        let frames = after.rx_packets.saturating_sub(before.rx_packets);
+        Ok([stream, p99, frames as f64 / took / 1e3])
+    }
+}
+
+fn ends(ground: &Ground) -> Result<forge::Ends> {
+    let address = |name: &str| {
+        let found = GUESTS.iter().find(|guest| guest.name == name);
+        found
+            .map(|guest| guest.address)
+            .context("a guest of the laboratory")
+    };
+    Ok(forge::Ends {
+        source_mac: links::mac(&ground.guest, GUEST_INTERFACE)?,
+        destination_mac: GATEWAY_MAC,
+        source: address(HOSTILE)?,
+        destination: address(PAIR.0)?,
+    })
+}
+
+/// One frame of a class after another: what to write into an honest one, and where.
+fn each(many: u16, frame: impl FnMut(u16) -> Result<Vec<u8>>) -> Result<Vec<Vec<u8>>> {
+    (0..many).map(frame).collect()
+}
+
+/// Its name, and the frames that are sent in turn.
+type Flood = (&'static str, Vec<Vec<u8>>);
+
+fn floods(ends: forge::Ends) -> Result<Vec<Flood>> {
+    let datagram = |ends, ports| forge::udp(ends, ports, &[0; 18]);
+    let all = forge::Ends {
+        destination_mac: [0xff; 6],
+        destination: Ipv4Addr::BROADCAST,
+        ..ends
+    };
+    let group = forge::Ends {
+        destination_mac: [1, 0, 0x5e, 0, 0, 0xfb],
+        destination: Ipv4Addr::new(224, 0, 0, 251),
+        ..ends
+    };
+    let to = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        Ipv4Addr::new(10, 77, 16 + high, low)
+    };
+    let unknown = |number| forge::Ends {
+        destination: to(number),
+        ..ends
+    };
+    let liar = forge::Ends {
+        source: Ipv4Addr::new(10, 77, 0, 21),
+        ..ends
+    };
+    let one = |frame: Vec<u8>| vec![frame; 64];
+    Ok(vec![
+        ("broadcast (G19)", one(datagram(all, (9, 9))?)),
+        ("multicast (G19)", one(datagram(group, (5353, 5353))?)),
+        (
+            "questions by ARP (G19)",
+            each(MANY, |number| Ok(question(ends, to(number))))?,
+        ),
+        ("tiny frames (G20)", one(vec![0xff; 14])),
+        ("spoofed source (G2)", one(datagram(liar, (9, 9))?)),
+        ("fragments (G10)", one(fragment(datagram(ends, (9, 9))?))),
+        (
+            "unknown destinations, held (G27)",
+            each(MANY, |number| datagram(unknown(number), (9, 9)))?,
+        ),
+        (
+            "unknown destinations, large (G27)",
+            each(MANY, |number| forge::udp(unknown(number), (9, 9), &[0; 1300]))?,
+        ),
+        (
+            "one destination, refused (G27)",
+            one(datagram(unknown(1), (9, 9))?),
+        ),
+        (
+            "random ports beside a grant (G28)",
+            each(MANY, |number| {
+                datagram(ends, (number.wrapping_mul(40_503), 1024 + number))
+            })?,
+        ),
+        (
+            "lengths that lie (G14)",
+            one(put(datagram(ends, (9, 9))?, LENGTH, &[0xff, 0xff])),
+        ),
+        (
+            "ethertypes of others (G18)",
+            one(put(datagram(ends, (9, 9))?, ETHERTYPE, &[0x88, 0xcc])),
+        ),
+        (
+            "overlay to a host (G24)",
+            one(put(
+                forge::overlay(ends, 50_000, (7, 7), &[0; 40])?,
+                DESTINATION,
+                &[192, 0, 2, 1],
+            )),
+        ),
+    ])
+}
+
+fn put(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
+    if let Some(place) = frame.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
+    }
+    frame
+}
+
+/// The first of several, with a checksum that is right.
+fn fragment(frame: Vec<u8>) -> Vec<u8> {
+    let frame = put(put(frame, FRAGMENT, &[0x20, 0]), IP_CHECKSUM, &[0, 0]);
+    let header = frame.get(14..34).unwrap_or_default();
+    let words = header.chunks(2).map(|word| match word {
+        [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
+        _ => 0,
+    });
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap_or(u16::MAX);
+    put(frame, IP_CHECKSUM, &(!sum).to_be_bytes())
+}
+
+/// Who has this address?
+fn question(ends: forge::Ends, target: Ipv4Addr) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(ends.source_mac);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(ends.source_mac);
+    frame.extend(ends.source.octets());
+    frame.extend([0; 6]);
+    frame.extend(target.octets());
+    frame
+}

@@ -16,7 +16,10 @@ use pairgate_agent::datapath::{Pins, Pod};
 use pairgate_api::local::AgentStatus;
 use pairgate_e2e::{DB1, PATIENCE, Rig};
 use pairgate_lab::{links, patience};
-use std::fs;
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+};
 
 const TAP: &str = "tap-web1";
 const UPLINK: &str = "up0";
@@ -159,6 +162,55 @@ fn pins_programs_and_settings_that_somebody_has_taken_away_come_back() {
     // What lives on after the agent is what was pinned.
     rig.lab.kill("agent-h1").unwrap();
     assert!(rig.answers("web1", DB1).unwrap(), "what came back was not pinned");
+}
+
+#[test]
+fn another_vxlan_device_on_our_port_is_named_and_one_on_another_port_is_not_disturbed() {
+    let rig = Rig::start_default("audit-vxlan").unwrap();
+    rig.await_answer("web1", DB1).unwrap();
+    // As somebody would join the two hosts who does not know of us.
+    let ends = [
+        ("h1", "h2", Ipv4Addr::new(10, 99, 0, 1)),
+        ("h2", "h1", Ipv4Addr::new(10, 99, 0, 2)),
+    ];
+    for (near, far, address) in ends {
+        let underlay = |host: &str| -> IpAddr {
+            let last = if host == "h1" { 1 } else { 2 };
+            Ipv4Addr::new(192, 0, 2, last).into()
+        };
+        let netns = rig.lab.netns(near);
+        for (name, port) in [("vx-other", 4790), ("vx-same", 4789)] {
+            let between = (underlay(near), underlay(far));
+            links::ensure_vxlan(&netns, name, (5, port), between, UPLINK).unwrap();
+        }
+        links::ensure_address(&netns, "vx-other", address.into(), 24).unwrap();
+        links::set_up(&netns, "vx-other", None, None).unwrap();
+        assert!(
+            links::set_up(&netns, "vx-same", None, None).is_err(),
+            "two devices have one port"
+        );
+    }
+    patience::until(PATIENCE, "the device with our port is named", || {
+        let findings = status(&rig, "h1").findings;
+        let named = findings.iter().any(|finding| finding.what.contains("vx-same"));
+        Ok((named && findings.len() == 1).then_some(()))
+    })
+    .unwrap();
+    patience::until(PATIENCE, "their tunnel works beside ours", || {
+        let netns = rig.lab.netns("h1");
+        let to = IpAddr::from([10, 99, 0, 2]);
+        let limit = std::time::Duration::from_millis(250);
+        let echoes = netns.run(|| pairgate_lab::probe::ping(to, 1, 56, limit))??;
+        Ok(echoes.all().then_some(()))
+    })
+    .unwrap();
+    assert!(rig.answers("web1", DB1).unwrap());
+    let netns = rig.lab.netns("h1");
+    links::delete(&netns, "vx-same").unwrap();
+    patience::until(PATIENCE, "nothing is in the way any more", || {
+        Ok(status(&rig, "h1").findings.is_empty().then_some(()))
+    })
+    .unwrap();
 }
 
 #[test]

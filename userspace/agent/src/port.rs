@@ -67,6 +67,15 @@ impl OverlayPort {
         self.index
     }
 
+    /// Another VXLAN device of this host that is set to our port. It cannot come up beside ours, which has the port; were
+    /// it to share it, we would take its frames. Named, so that its owner learns why.
+    pub fn rivals<'a>(&self, links: &'a [Link]) -> impl Iterator<Item = &'a Link> {
+        let (index, port) = (self.index, self.port);
+        links
+            .iter()
+            .filter(move |link| link.index != index && link.vxlan.is_some_and(|vxlan| vxlan.port == port))
+    }
+
     /// Brings the device up, which takes the port. To be called when its program holds it, and not before.
     pub async fn open(&self, net: &Net) -> Result<(), PortError> {
         match net.set_up(self.index).await {
@@ -219,6 +228,19 @@ mod tests {
         );
         drop(other);
         assert_eq!(owner(port), None);
+    }
+
+    #[test]
+    fn another_device_with_our_port_is_told_from_ours_and_from_those_with_another() {
+        let device = |index, port| Link {
+            index,
+            vxlan: Some(wanted(port)),
+            ..Link::default()
+        };
+        let links = [device(3, 4789), device(4, 4789), device(5, 4790), Link::default()];
+        let own = OverlayPort { index: 3, port: 4789 };
+        let rivals: Vec<u32> = own.rivals(&links).map(|link| link.index).collect();
+        assert_eq!(rivals, [4]);
     }
 
     #[test]

@@ -133,6 +133,13 @@ impl Keeper {
             })
             .chain([overlay])
             .collect();
+        for rival in self.doors.overlay.rivals(links) {
+            let what = format!(
+                "the VXLAN device {} is set to this host's overlay port, which {DEVICE} has: it gets no frames; give one of them another port",
+                rival.name
+            );
+            standing.insert(Finding::new(Kind::Foreign, what));
+        }
         for link in links {
             let is_own = own.contains(&link.index);
             if let Some(program) = link.xdp.filter(|_| is_own || link.index == uplink) {

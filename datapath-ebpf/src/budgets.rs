@@ -1,6 +1,6 @@
 //! What each tap has left: to wake the agent, to ask questions, to have first packets held.
 use crate::{
-    from_tap::Homeless,
+    from_tap::{ForConfiguration, Homeless},
     maps, memory,
     skb::{self, Skb},
 };
@@ -35,6 +35,25 @@ pub fn may_answer(slot: u32) -> bool {
 pub fn may_tell_size(slot: u32) -> bool {
     let (rate, burst) = (limits::TOO_BIG_PER_SECOND, limits::TOO_BIG_BURST);
     spend(slot, offset_of!(Budget, too_big_ns), skb::now(), rate, burst)
+}
+
+/// Hands a question for its configuration to the agent, if the guest may ask one more; true if it was taken.
+#[inline(always)]
+pub fn ask(skb: &Skb, question: &ForConfiguration) -> bool {
+    let (slot, rate, burst) = (question.slot, limits::QUESTIONS_PER_SECOND, limits::QUESTION_BURST);
+    if !spend(slot, offset_of!(Budget, question_ns), question.at_ns, rate, burst) {
+        return false;
+    }
+    let taken = maps::ask(skb, question);
+    count(
+        slot,
+        if taken {
+            offset_of!(Budget, asked)
+        } else {
+            offset_of!(Budget, lost)
+        },
+    );
+    taken
 }
 
 /// A tap without a budget may do nothing.

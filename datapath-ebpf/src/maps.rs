@@ -1,6 +1,6 @@
 //! Every map, and the lookups of the ones that authorise. The only statics besides the licence.
 use crate::{
-    from_tap::Homeless,
+    from_tap::{Homeless, ForConfiguration},
     memory::{self, Used},
     skb::Skb,
 };
@@ -55,6 +55,10 @@ static EVENTS: RingBuf = RingBuf::pinned(limits::EVENT_RING_BYTES, 0);
 /// First packets, for the agent to hold.
 #[map]
 static HELD: RingBuf = RingBuf::pinned(limits::HELD_RING_BYTES, 0);
+
+/// What guests ask about their configuration.
+#[map]
+static QUESTIONS: RingBuf = RingBuf::pinned(limits::QUESTION_RING_BYTES, 0);
 
 /// How many held packets of each tap the agent is done with.
 #[map]
@@ -194,4 +198,10 @@ pub fn raise(event: Event) -> bool {
 #[inline(always)]
 pub fn hold(skb: &Skb, packet: &Homeless) -> bool {
     skb.copy_into(&HELD, packet)
+}
+
+/// Gives the agent a question; false if there is no room for it.
+#[inline(always)]
+pub fn ask(skb: &Skb, question: &ForConfiguration) -> bool {
+    skb.copy_question(&QUESTIONS, question)
 }

@@ -3,7 +3,7 @@
 use crate::store::{Goal, GoalVm};
 use pairgate_api::grpc;
 use pairgate_token::address_bytes;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// The whole goal state. Carries secret keys, so it goes nowhere but into the host's own stream.
 pub fn message(goal: Goal) -> grpc::GoalState {
@@ -29,6 +29,7 @@ pub fn message(goal: Goal) -> grpc::GoalState {
 }
 
 fn vm(vm: GoalVm) -> grpc::Vm {
+    let addresses = vm.addresses.clone();
     grpc::Vm {
         id: vm.id.as_bytes().to_vec(),
         name: vm.name,
@@ -40,6 +41,23 @@ fn vm(vm: GoalVm) -> grpc::Vm {
         generation: vm.generation,
         secret_key: vm.secret_key.expose_bytes().to_vec(),
         tap: vm.tap,
+        configuration: Some(configuration(&addresses)),
+    }
+}
+
+/// The router of an IPv4 network has its first address, which is chosen for no VM.
+fn configuration(addresses: &[(IpAddr, u8)]) -> grpc::Configuration {
+    let first = addresses.iter().find_map(|(address, prefix)| match address {
+        IpAddr::V4(address) => {
+            let hosts = u32::MAX.checked_shr(u32::from(*prefix)).unwrap_or(0);
+            Some(Ipv4Addr::from((u32::from(*address) & !hosts) + 1)).filter(|first| first != address)
+        }
+        IpAddr::V6(_) => None,
+    });
+    grpc::Configuration {
+        gateway: first.map_or_else(Vec::new, |gateway| address_bytes(gateway.into()).to_vec()),
+        dns: Vec::new(),
+        domain: String::new(),
     }
 }
 

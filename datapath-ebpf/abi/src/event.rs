@@ -63,3 +63,31 @@ pub struct Held {
 }
 
 const _: () = assert!(size_of::<Held>() == 2128);
+
+/// Largest frame of a question for configuration, in bytes: 1 500 of packet behind its Ethernet header.
+pub const QUESTION_BYTES: usize = 14 + 1500;
+
+/// Record of the ring `QUESTIONS`: what a guest asks about its own configuration (DHCPv4, DHCPv6, router
+/// solicitation), as it sent it, after the checks of `pairgate_packet::configuration`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Question {
+    /// Interface index of the tap.
+    pub tap: u32,
+    /// The tap's counter slot.
+    pub slot: u32,
+    /// Bytes of `frame` that count.
+    pub length: u32,
+    /// Not 0 if the transport checksum is still to be computed: nobody has to, the frame came by no wire.
+    pub checksum_start: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Boot time in nanoseconds.
+    pub at_ns: u64,
+    /// The frame: Ethernet header and packet, nothing behind it.
+    pub frame: [u8; QUESTION_BYTES],
+    /// Zero.
+    pub reserved_end: [u8; 6],
+}
+
+const _: () = assert!(size_of::<Question>() == 1544);

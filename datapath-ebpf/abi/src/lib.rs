@@ -19,7 +19,9 @@ mod reason;
 mod settings;
 mod tap;
 
-pub use event::{EVENT_EXPIRED, EVENT_MISS, EVENT_UNKNOWN_HANDLE, Event, HELD_BYTES, Held};
+pub use event::{
+    EVENT_EXPIRED, EVENT_MISS, EVENT_UNKNOWN_HANDLE, Event, HELD_BYTES, Held, QUESTION_BYTES, Question,
+};
 pub use flow::FlowKey;
 pub use grant::{CARRIES_ALL, CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, Carries, GRANTS, Grant};
 pub use handle::Handle;
@@ -54,6 +56,8 @@ pub mod map {
     pub const EVENTS: &str = "EVENTS";
     /// Ring buffer of [`Held`](crate::Held).
     pub const HELD: &str = "HELD";
+    /// Ring buffer of [`Question`](crate::Question).
+    pub const QUESTIONS: &str = "QUESTIONS";
     /// Array of `u64`, indexed by tap slot: how many held packets the agent is done with, ever.
     pub const RELEASED: &str = "RELEASED";
     /// Hash, [`OutKey`](crate::OutKey) to `u64`: the registry has refused this a moment ago; until that instant of
@@ -96,6 +100,12 @@ pub mod limits {
     pub const HELD_RING_BYTES: u32 = 1024 * 1024;
     /// First packets that are held at a time, per tap. The agent holds at most 8 of one pair.
     pub const HELD_PER_TAP: u64 = 64;
+    /// Bytes of the ring of questions for configuration: about 330 of them, the whole burst of 20 taps.
+    pub const QUESTION_RING_BYTES: u32 = 512 * 1024;
+    /// A tap's questions for its configuration: at most this many a second once the burst is used up.
+    pub const QUESTIONS_PER_SECOND: u64 = 4;
+    /// Questions that a quiet tap may ask at once: three protocols that start together and repeat themselves.
+    pub const QUESTION_BURST: u64 = 16;
     /// Refusals remembered at a time, on the whole host; the agent keeps at most 64 per tap.
     pub const REFUSALS: u32 = SLOTS * 64;
     /// Conversations remembered for one guest; the least recently used one gives way.
@@ -123,3 +133,11 @@ pub mod limits {
 
 /// The MAC address under which every guest sees every peer: the one neighbour there is on a tap.
 pub const GATEWAY_MAC: [u8; 6] = [0x02, 0x50, 0x47, 0x00, 0x00, 0x01];
+
+/// The router's address on every tap: the link-local address that belongs to [`GATEWAY_MAC`] (RFC 4291, appendix A).
+/// Router advertisements and DHCPv6 answers come from it, and questions for its MAC address are answered.
+pub const GATEWAY_LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x47, 0xff, 0xfe, 0, 0, 1];
+
+/// The DHCPv4 server on every tap: an IPv4 link-local address, so that it is none of a network's. A guest renews its
+/// lease there.
+pub const SERVER_V4: [u8; 4] = [169, 254, 169, 254];

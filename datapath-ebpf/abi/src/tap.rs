@@ -47,8 +47,12 @@ pub struct Budget {
     /// How many first packets of this tap were ever handed to the agent to be held. Less what the agent says in
     /// `RELEASED` that it has done with, this is how many it holds now. Written by atomic addition only.
     pub held: u64,
-    /// How many events and first packets of this tap were lost because a ring was full. Atomic addition only.
+    /// How many events, first packets and questions of this tap were lost because a ring was full. Atomic addition only.
     pub lost: u64,
+    /// For questions for configuration, as the other two.
+    pub question_ns: u64,
+    /// How many questions of this tap were ever handed to the agent. Atomic addition only.
+    pub asked: u64,
 }
 
 /// Index into `DROPS`: one counter for each slot, direction and reason. A slot out of range counts in slot 0.
@@ -64,4 +68,4 @@ pub const fn count_index(slot: u32, direction: Direction) -> u32 {
 
 const _: () = assert!(size_of::<TapEntry>() == 148);
 const _: () = assert!(size_of::<Count>() == 16);
-const _: () = assert!(size_of::<Budget>() == 40);
+const _: () = assert!(size_of::<Budget>() == 56);

@@ -65,6 +65,15 @@ impl Ethernet {
         }
     }
 
+    /// The same, but for the groups of IPv6 (RFC 2464, section 7).
+    #[inline(always)]
+    pub fn to_group_or_gateway(&self) -> Result<(), DropReason> {
+        if self.destination[0] == 0x33 && self.destination[1] == 0x33 {
+            return Ok(());
+        }
+        self.to_gateway()
+    }
+
     /// The header's bytes.
     #[inline(always)]
     pub fn bytes(&self) -> [u8; LENGTH] {

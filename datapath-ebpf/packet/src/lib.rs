@@ -19,6 +19,7 @@
 pub mod address;
 pub mod arp;
 pub mod budget;
+pub mod configuration;
 pub mod delivered;
 pub mod ethernet;
 pub mod frame;

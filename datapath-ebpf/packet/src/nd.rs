@@ -13,7 +13,7 @@ use crate::{
     ip::{piece, put},
     transport::ICMPV6,
 };
-use pairgate_abi::{DropReason, GATEWAY_MAC, TapEntry};
+use pairgate_abi::{DropReason, GATEWAY_LINK_LOCAL, GATEWAY_MAC, TapEntry};
 
 /// Bytes of an Ethernet frame with an advertisement, which is all that an answer holds.
 pub const FRAME: usize = BODY_AT + BODY;
@@ -27,10 +27,10 @@ const BODY: usize = 24 + 8;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 /// Nobody on the way has changed it: the message comes from this link.
-const HOP_LIMIT: u8 = 255;
+pub(crate) const HOP_LIMIT: u8 = 255;
 /// "Solicited" and "override": it answers a question, and replaces what was known.
 const FLAGS: u8 = 0x60;
-const SOURCE_MAC: u8 = 1;
+pub(crate) const SOURCE_MAC: u8 = 1;
 const TARGET_MAC: u8 = 2;
 
 /// True for the types that belong to neighbour discovery: router and neighbour solicitations and
@@ -64,15 +64,12 @@ impl Question {
     ///
     /// Refused: a message that was forwarded, is not whole or contradicts itself (`bad_header`, `too_short`),
     /// and everything that is not the guest's own question for
-    /// another address of its networks, from an address of its own or of the link, to the one it asks for or to
+    /// another address of its networks or the router's, from an address of its own or of the link, to the one it asks for or to
     /// that one's group (`spoofed_nd`). A question for the guest's own address is a probe for duplicates, and
     /// nobody here could have one.
     #[inline(always)]
     pub fn of(frame: &impl Frame, tap: &TapEntry) -> Result<Self, DropReason> {
-        let ethernet = Ethernet::of(frame)?;
-        if ethernet.destination[0] != 0x33 || ethernet.destination[1] != 0x33 {
-            ethernet.to_gateway()?;
-        }
+        Ethernet::of(frame)?.to_group_or_gateway()?;
         if frame.read::<1>(BODY_AT) != Some([SOLICITATION]) {
             return Err(DropReason::SpoofedNd); // shorter kinds too, such as a question for routers
         }
@@ -107,7 +104,8 @@ impl Question {
         if !asker.is_link_local() && !address::is_own(tap, asker) {
             return spoofed;
         }
-        if address::is_own(tap, target) || !address::is_near(tap, target) {
+        let of_router = target == Address::of(&GATEWAY_LINK_LOCAL);
+        if address::is_own(tap, target) || !(of_router || address::is_near(tap, target)) {
             return spoofed;
         }
         Ok(Self { asker, target })

@@ -4,7 +4,7 @@
 //! lies, source MAC, ethertype, destination MAC, then per protocol. A frame that passes carries the guest's own
 //! addresses, is one whole packet to one address, and nothing in its metadata can change a byte that was checked.
 use crate::{
-    Frame, Metadata, Packet, address,
+    Frame, Metadata, Packet, address, configuration,
     ethernet::{self, Ethernet},
     ip::{Family, Ip},
     nd,
@@ -23,6 +23,8 @@ pub enum Said {
     Arp,
     /// Neighbour discovery: likewise ([`nd::Question`](crate::nd::Question)).
     Neighbour,
+    /// A question for its configuration, which the agent answers: how many bytes of IP packet it has.
+    Question(u32),
 }
 
 /// Judges a frame that came from the guest behind `tap`.
@@ -40,8 +42,17 @@ pub fn check(frame: &impl Frame, metadata: &Metadata, tap: &TapEntry) -> Result<
         return Err(DropReason::SpoofedMac);
     }
     match ethernet.ethertype {
+        ethernet::IPV4 if configuration::is_dhcpv4(frame) => {
+            configuration::dhcpv4(frame, metadata, &ethernet, tap).map(Said::Question)
+        }
         ethernet::IPV4 => packet(frame, metadata, &ethernet, tap, Family::V4).map(Said::Packet),
+        ethernet::IPV6 if configuration::is_solicitation(frame) => {
+            configuration::solicitation(frame, metadata, &ethernet, tap).map(Said::Question)
+        }
         ethernet::IPV6 if nd::is_at(frame, ethernet::LENGTH) => metadata.is_final().map(|()| Said::Neighbour),
+        ethernet::IPV6 if configuration::is_dhcpv6(frame) => {
+            configuration::dhcpv6(frame, metadata, &ethernet).map(Said::Question)
+        }
         ethernet::IPV6 => packet(frame, metadata, &ethernet, tap, Family::V6).map(Said::Packet),
         ethernet::ARP => metadata.is_final().map(|()| Said::Arp),
         _ => Err(DropReason::Ethertype),

@@ -14,7 +14,7 @@ pub enum Verdict {
     Delivered,
     /// On a tap: it has died of this, and what the frame holds now tells its guest so.
     Told(DropReason),
-    /// On a tap: the agent holds it until it knows whether there is a pair.
+    /// On a tap: the agent has it, to hold it until it knows whether there is a pair, or to answer it.
     Held,
 }
 

@@ -32,6 +32,7 @@ pub enum Kind {
     Packet,
     Arp,
     Neighbour,
+    Question,
 }
 
 impl Heard {
@@ -94,6 +95,10 @@ fn hear(skb: &Skb, tap: &TapEntry, heard: &mut Heard) -> Result<(), DropReason> 
         }
         Said::Arp => heard.kind = Kind::Arp,
         Said::Neighbour => heard.kind = Kind::Neighbour,
+        Said::Question(length) => {
+            heard.kind = Kind::Question;
+            heard.packet.length = length;
+        }
     }
     heard.is_gso = metadata.gso.is_some();
     if let Checksum::Partial { start, offset } = metadata.checksum {

@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+mod configure;
 mod encapsulate;
 mod hear;
 mod lookup;
@@ -9,6 +10,7 @@ mod next_door;
 mod too_big;
 
 pub use ask::Homeless;
+pub use configure::ForConfiguration;
 
 use crate::skb::{self, Skb};
 use hear::{Heard, Kind};
@@ -25,6 +27,7 @@ pub fn run(skb: &Skb, slot: &mut u32) -> Result<Verdict, DropReason> {
         Kind::Packet => {}
         Kind::Arp => return answer::arp(skb, tap).map(|()| back(skb)), // the tap itself answers
         Kind::Neighbour => return answer::neighbour(skb, tap).map(|()| back(skb)),
+        Kind::Question => return configure::ask(skb, &heard, tap.slot), // the agent answers
     }
     let now = skb::now();
     let pair = match lookup::pair(skb, tap, &heard.packet, now) {

@@ -1,8 +1,9 @@
-//! A copy of a first packet for the agent.
+//! A copy of a frame for the agent: a first packet, or a question for configuration.
 use super::Skb;
-use crate::from_tap::Homeless;
+use crate::from_tap::{ForConfiguration, Homeless};
 use aya_ebpf::{helpers::bpf_skb_load_bytes, maps::RingBuf};
-use pairgate_abi::{HELD_BYTES, Held};
+use core::hint::black_box;
+use pairgate_abi::{HELD_BYTES, Held, QUESTION_BYTES, Question};
 
 impl Skb {
     /// Copies the frame into a record of the ring; false if there is no room.
@@ -29,6 +30,36 @@ impl Skb {
             (&raw mut (*to).checksum_start).write(packet.checksum_start);
             (&raw mut (*to).checksum_offset).write(packet.checksum_offset);
             (&raw mut (*to).reserved).write([0; 6]);
+            bpf_skb_load_bytes(self.context.cast(), 0, (&raw mut (*to).frame).cast(), length)
+        };
+        if answer != 0 {
+            record.discard(0);
+            return false;
+        }
+        record.submit(0);
+        true
+    }
+    /// The same for a question.
+    #[inline(always)]
+    pub fn copy_question(&self, ring: &RingBuf, question: &ForConfiguration) -> bool {
+        // From memory: else a number is compared from which this one is computed afterwards, and the verifier sees no bound.
+        let length = black_box(question.length);
+        if length == 0 || length > QUESTION_BYTES as u32 {
+            return false;
+        }
+        let Some(mut record) = ring.reserve::<Question>(0) else {
+            return false;
+        };
+        let to = record.as_mut_ptr();
+        // SAFETY: as in `copy_into`, with a `Question`.
+        let answer = unsafe {
+            (&raw mut (*to).tap).write(question.tap);
+            (&raw mut (*to).slot).write(question.slot);
+            (&raw mut (*to).length).write(length);
+            (&raw mut (*to).checksum_start).write(question.checksum_start);
+            (&raw mut (*to).reserved).write(0);
+            (&raw mut (*to).at_ns).write(question.at_ns);
+            (&raw mut (*to).reserved_end).write([0; 6]);
             bpf_skb_load_bytes(self.context.cast(), 0, (&raw mut (*to).frame).cast(), length)
         };
         if answer != 0 {

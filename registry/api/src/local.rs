@@ -6,7 +6,10 @@
 //! | GET `/v1/drops` | [`Drops`] |
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 use uuid::Uuid;
 
 /// One screen about one host.
@@ -67,6 +70,30 @@ pub struct LocalVm {
     /// `guarded` when both programs are attached and the tap is up; `absent` while a tap that other hands make is
     /// not there.
     pub state: String,
+    /// What the guest is told when it asks, besides its addresses: the router of its IPv4 network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<Ipv4Addr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Bytes; 0 from an agent that does not say.
+    #[serde(default)]
+    pub mtu: u32,
+    /// The last answer of each protocol since the agent has started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<LocalAnswer>,
+}
+
+/// What a guest was told about its configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalAnswer {
+    /// `dhcpv4`, `dhcpv6` or `router`.
+    pub protocol: String,
+    /// `offer`, `ack`, `nak`, `advertise`, `reply` or `advertisement`.
+    pub answer: String,
+    /// By the host's clock.
+    pub at_unix_ms: u64,
 }
 
 /// One kernel entry.

@@ -10,7 +10,7 @@ use pairgate_api::grpc;
 use pairgate_token::{SecretKey, address_from_bytes};
 use std::{
     collections::{HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
 };
 use uuid::Uuid;
 use zeroize::Zeroize;
@@ -42,7 +42,21 @@ pub struct Guest {
     /// Of this generation; prints as nothing and is overwritten when dropped.
     pub key: SecretKey,
     pub tap: TapName,
+    pub told: Configuration,
 }
+
+/// What a guest is told besides its addresses and MTU.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// Router of its IPv4 network.
+    pub gateway: Option<Ipv4Addr>,
+    /// At most [`DNS_MAX`].
+    pub dns: Vec<IpAddr>,
+    pub domain: Option<String>,
+}
+
+/// Most DNS servers of a guest.
+pub const DNS_MAX: usize = 8;
 
 /// An address that belongs to a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,6 +191,51 @@ impl Guest {
             generation: generation.ok_or(Field("generation"))?,
             key: SecretKey::from_slice(&vm.secret_key).map_err(|_| Field("secret key"))?,
             tap: TapName::new(&vm.tap).ok_or(Field("interface name"))?,
+            told: vm
+                .configuration
+                .as_ref()
+                .map(Configuration::read)
+                .transpose()?
+                .unwrap_or_default(),
+        })
+    }
+}
+
+impl Configuration {
+    fn read(message: &grpc::Configuration) -> Result<Self, GuestError> {
+        use GuestError::Field;
+        let gateway = match &message.gateway[..] {
+            [] => None,
+            bytes => match read_unicast(bytes).ok_or(Field("gateway"))? {
+                IpAddr::V4(gateway) => Some(gateway),
+                IpAddr::V6(_) => return Err(Field("gateway")),
+            },
+        };
+        if message.dns.len() > DNS_MAX {
+            return Err(Field("list of DNS servers"));
+        }
+        let dns = message
+            .dns
+            .iter()
+            .map(|server| read_unicast(server).ok_or(Field("DNS server")));
+        let domain = Some(message.domain.clone()).filter(|domain| !domain.is_empty());
+        // A label is at most 63 bytes, a name 253 (RFC 1035, section 2.3.4).
+        let is_name = |domain: &String| {
+            domain.len() <= 253
+                && domain.split('.').all(|label| {
+                    (1..64).contains(&label.len())
+                        && label
+                            .bytes()
+                            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+                })
+        };
+        if domain.as_ref().is_some_and(|domain| !is_name(domain)) {
+            return Err(Field("domain"));
+        }
+        Ok(Self {
+            gateway,
+            dns: dns.collect::<Result<_, _>>()?,
+            domain,
         })
     }
 }
@@ -198,18 +257,20 @@ fn read_addresses(list: &[grpc::Address]) -> Result<Vec<OwnAddress>, GuestError>
 }
 
 fn read_address(one: &grpc::Address) -> Result<OwnAddress, GuestError> {
-    let bytes = <[u8; 16]>::try_from(&one.address[..]).map_err(|_| GuestError::Field("address"))?;
-    let address = address_from_bytes(bytes);
-    // Nobody is reached under these, and the programs drop what claims to come from them.
-    if address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-        return Err(GuestError::Field("address"));
-    }
+    let address = read_unicast(&one.address).ok_or(GuestError::Field("address"))?;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let prefix = u8::try_from(one.prefix).ok().filter(|prefix| *prefix <= longest);
     Ok(OwnAddress {
         address,
         prefix: prefix.ok_or(GuestError::Field("prefix"))?,
     })
+}
+
+/// Nobody is reached under the others, and the programs drop what claims to come from them.
+fn read_unicast(bytes: &[u8]) -> Option<IpAddr> {
+    let address = address_from_bytes(<[u8; 16]>::try_from(bytes).ok()?);
+    let nobody = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+    Some(address).filter(|_| !nobody)
 }
 
 /// RFC 791: every link carries 68 bytes.

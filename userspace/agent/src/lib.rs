@@ -4,6 +4,7 @@
 //! ([`present`]), decides about the tokens shown to it ([`admit`]), and writes what follows into the kernel,
 //! by one task alone ([`keeper`]). The programs in the kernel ([`datapath`]) then decide about every packet by
 //! themselves, until a deadline or the host lease ends; an agent that has died can keep nothing open.
+//! What a guest asks about its own configuration is answered on its tap ([`guest_config`]).
 //!
 //! Three things hold by type:
 //! - an entry of `PAIRS_IN` is written only from an [`admit::VerifiedPair`], which only [`admit::verify`]
@@ -30,6 +31,7 @@ pub mod datapath;
 pub mod enrol;
 pub mod follow;
 pub mod goal;
+pub mod guest_config;
 pub mod hold;
 pub mod keeper;
 pub mod lease;
@@ -46,9 +48,11 @@ pub mod reach;
 pub mod registry_link;
 pub mod renew;
 pub mod request;
+pub mod ring;
 pub mod run;
 pub mod silence;
 pub mod tap_name;
+pub mod tap_socket;
 pub mod taps;
 pub mod totals;
 pub mod uplink;

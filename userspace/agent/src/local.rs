@@ -5,13 +5,15 @@ use crate::{
     certificate::Stage,
     clock::{BootTime, RegistryClock},
     enrol::HostRecord,
+    guest_config::{Given, Told},
     keeper::{Board, KeeperHandle, Kind, PairRow, View},
     renew::{Standing, wall_unix_ms},
     totals::{SlotCounts, Totals},
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use pairgate_api::local::{
-    AgentStatus, AuditFinding, DropCount, Drops, GrantClaim, LocalPair, LocalVm, PassCount, TokenClaims,
+    AgentStatus, AuditFinding, DropCount, Drops, GrantClaim, LocalAnswer, LocalPair, LocalVm, PassCount,
+    TokenClaims,
 };
 use pairgate_token::Claims;
 use std::{
@@ -35,6 +37,7 @@ pub struct Local {
     pub connected: watch::Receiver<bool>,
     pub certificate: watch::Receiver<Standing>,
     pub clock: RegistryClock,
+    pub given: Arc<Given>,
 }
 
 /// Opens the socket. It appears under its name with its final rights, or not at all.
@@ -85,7 +88,7 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
         applied_revision: view.applied,
         lease_left_ms: millis(lease_left),
         survives_ms: millis(last_pair.unwrap_or_default().min(lease_left)),
-        vms: vms(&view),
+        vms: vms(&view, &local.given),
         pairs: rows.into_iter().map(|row| pair(row, now)).collect(),
         tombstones: view
             .goal
@@ -117,7 +120,7 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn vms(view: &View) -> Vec<LocalVm> {
+fn vms(view: &View, given: &Given) -> Vec<LocalVm> {
     let guests = view.goal.iter().flat_map(|goal| goal.guests.values());
     let mut vms: Vec<_> = guests
         .map(|guest| LocalVm {
@@ -131,10 +134,23 @@ fn vms(view: &View) -> Vec<LocalVm> {
                 .guests
                 .get(&guest.id)
                 .map_or_else(|| "waiting".to_owned(), |guest| guest.state.clone()),
+            gateway: guest.told.gateway,
+            dns: guest.told.dns.clone(),
+            domain: guest.told.domain.clone(),
+            mtu: u32::from(guest.mtu),
+            told: given.of(guest.id).into_iter().map(told).collect(),
         })
         .collect();
     vms.sort_by(|one, other| (&one.network, &one.name).cmp(&(&other.network, &other.name)));
     vms
+}
+
+fn told(told: Told) -> LocalAnswer {
+    LocalAnswer {
+        protocol: told.protocol.word().to_owned(),
+        answer: told.kind.word().to_owned(),
+        at_unix_ms: told.at_unix_ms,
+    }
 }
 
 fn pair(row: PairRow, now: BootTime) -> LocalPair {
@@ -184,7 +200,7 @@ async fn drops(State(local): State<Local>) -> Json<Drops> {
         let mut nobody = local.totals.of_slot(0);
         nobody.add(&local.totals.retired());
         list(&mut answer, &nobody, None);
-        for vm in vms(&view) {
+        for vm in vms(&view, &local.given) {
             let seat = view.guests.get(&vm.id).and_then(|guest| guest.seat);
             if let Some(seat) = seat {
                 list(&mut answer, &local.totals.of_slot(seat.slot), Some(&vm));

@@ -20,6 +20,7 @@
 //! | `pairgate_audit_findings_total` | `kind` | what was not as declared in the kernel: entries, programs, pins, settings |
 //! | `pairgate_audit_standing` | | of these, what is still so and not the agent's to mend |
 //! | `pairgate_audit_walk_seconds` | | what the last walk through the maps of pairs took |
+//! | `pairgate_guest_questions_total` | `protocol` (`dhcpv4`, `dhcpv6`, `router`), `result` | what guests asked about their configuration, and what they were told, or why they were not |
 //! | `pairgate_build_info` | `version`, `abi` | 1 |
 //!
 //! VMs, pairs and peers are no labels: their number is not bounded by us. `pairgate drops` and `pairgate pairs`
@@ -30,7 +31,12 @@ mod seen;
 
 pub use seen::{Seen, sum};
 
-use crate::{admit::Refusal, present::OfferError, request::mint::MintError};
+use crate::{
+    admit::Refusal,
+    guest_config::{Kind, Protocol, Silence},
+    present::OfferError,
+    request::mint::MintError,
+};
 use prometheus::{Encoder, IntCounterVec, Opts, Registry, TextEncoder};
 use seen::FromKernel;
 
@@ -40,6 +46,7 @@ pub struct Metrics {
     mints: IntCounterVec,
     offers: IntCounterVec,
     renewals: IntCounterVec,
+    questions: IntCounterVec,
 }
 
 impl Metrics {
@@ -73,10 +80,23 @@ impl Metrics {
         for word in ["renewed", "failed"] {
             renewals.with_label_values(&[word]);
         }
+        let questions = Opts::new(
+            "pairgate_guest_questions_total",
+            "What guests asked about their configuration, by what came of it",
+        );
+        let questions = IntCounterVec::new(questions, &["protocol", "result"])?;
+        for protocol in Protocol::ALL {
+            let answers = Kind::ALL.into_iter().filter(|kind| kind.protocol() == protocol);
+            let words = answers.map(Kind::word).chain(Silence::ALL.map(Silence::word));
+            for word in words {
+                questions.with_label_values(&[protocol.word(), word]);
+            }
+        }
         Ok(Self {
             mints,
             offers,
             renewals,
+            questions,
         })
     }
 
@@ -86,6 +106,11 @@ impl Metrics {
 
     pub fn renewed(&self, result: &'static str) {
         self.renewals.with_label_values(&[result]).inc();
+    }
+
+    /// A guest has asked about its configuration.
+    pub fn configured(&self, protocol: Protocol, result: &'static str) {
+        self.questions.with_label_values(&[protocol.word(), result]).inc();
     }
 
     /// We offered.
@@ -111,6 +136,7 @@ impl Scrape {
         registry.register(Box::new(metrics.mints.clone()))?;
         registry.register(Box::new(metrics.offers.clone()))?;
         registry.register(Box::new(metrics.renewals.clone()))?;
+        registry.register(Box::new(metrics.questions.clone()))?;
         registry.register(Box::new(FromKernel::new(seen)?))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         registry.register(Box::new(process))?;
@@ -147,13 +173,14 @@ mod tests {
             .into_iter()
             .chain(metrics.offers.collect())
             .chain(metrics.renewals.collect())
+            .chain(metrics.questions.collect())
             .chain(seen::tests::filled())
             .collect()
     }
 
     #[test]
     fn names_say_what_is_counted_in_which_unit_and_labels_are_bounded() {
-        const LABELS: [&str; 11] = [
+        const LABELS: [&str; 12] = [
             "kind",
             "verdict",
             "reason",
@@ -163,6 +190,7 @@ mod tests {
             "map",
             "result",
             "side",
+            "protocol",
             "version",
             "abi",
         ];

@@ -18,6 +18,7 @@ use crate::{
         maps::{Counters, Maps, Released},
     },
     enrol::{self, Enrolled, HostRecord},
+    guest_config::{Configurator, Given},
     hold::{Hold, Sender},
     keeper::{self, Doors, Errand, Keeper, KeeperHandle, Parts, limits},
     local,
@@ -29,10 +30,12 @@ use crate::{
     port::OverlayPort,
     registry_link::RegistryLink,
     request::Rings,
+    tap_socket::TapSocket,
     totals::Totals,
     uplink::Uplink,
 };
 use anyhow::{Context, anyhow};
+use aya::maps::{MapData, RingBuf};
 use pairgate_api::routes::Role;
 use pairgate_identity::{Credentials, Expect, client_config};
 use std::{
@@ -102,6 +105,8 @@ struct Agent {
     errands: mpsc::Receiver<Errand>,
     rings: Rings,
     hold: Arc<Hold>,
+    configurator: Configurator,
+    questions: RingBuf<MapData>,
     peers: TcpListener,
     scrapes: TcpListener,
 }
@@ -117,6 +122,7 @@ struct Shared {
     keeper: KeeperHandle,
     totals: Arc<Totals>,
     fill: Arc<MapFill>,
+    given: Arc<Given>,
     metrics: Arc<Metrics>,
     boot_id: Uuid,
     state_dir: PathBuf,
@@ -153,6 +159,8 @@ impl Agent {
         let hold = Arc::new(Hold::new(Released::open(&loaded)?, totals.clone()));
         let sender = Sender::open(record.address, loaded.mark())
             .context("cannot open the sockets for first packets")?;
+        let questions = loaded.questions()?;
+        let socket = TapSocket::open(loaded.mark()).context("cannot open the socket for guests")?;
         let doors = Doors {
             uplink: (uplink.name.clone(), uplink.index),
             overlay,
@@ -201,6 +209,13 @@ impl Agent {
             registry = %settings.registry,
             "pairgate-agent runs"
         );
+        let (metrics, given) = (Arc::new(Metrics::new()?), Arc::new(Given::default()));
+        let configurator = Configurator {
+            keeper: keeper.clone(),
+            metrics: metrics.clone(),
+            given: given.clone(),
+            socket,
+        };
         let shared = Shared {
             record,
             own,
@@ -211,7 +226,8 @@ impl Agent {
             keeper,
             totals,
             fill,
-            metrics: Arc::new(Metrics::new()?),
+            given,
+            metrics,
             boot_id: Uuid::new_v4(),
             state_dir: settings.state_dir.clone(),
             adoption,
@@ -224,6 +240,8 @@ impl Agent {
             errands,
             rings,
             hold,
+            configurator,
+            questions,
             peers,
             scrapes,
         })

@@ -65,6 +65,7 @@ fn guest(name: &str) -> Guest {
         generation: 1,
         key: SecretKey::from_bytes([1; 32]),
         tap: TapName::new(&format!("tap-{name}")).unwrap(),
+        told: Default::default(),
     }
 }
 

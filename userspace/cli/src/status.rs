@@ -170,6 +170,11 @@ mod tests {
                 generation: 1,
                 tap: "tap-web1".into(),
                 state: "guarded".into(),
+                gateway: None,
+                dns: Vec::new(),
+                domain: None,
+                mtu: 1500,
+                told: Vec::new(),
             }],
             pairs: vec![LocalPair {
                 pair_id: u64::MAX,

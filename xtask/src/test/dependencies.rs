@@ -47,6 +47,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "pairgate-api",
             "pairgate-identity",
             "pairgate-lab",
+            "pairgate-machine",
             "pairgate-packet",
             "pairgate-token",
         ],

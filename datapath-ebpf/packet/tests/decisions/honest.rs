@@ -307,6 +307,7 @@ pub fn judge_tap(
             nd::Question::of(&Bytes(frame), &TAP)?.reply(&TAP, &mut reply);
             Ok(reply.to_vec())
         }
+        Said::Question(length) => Ok(frame[..ethernet::LENGTH + length as usize].to_vec()), // as the agent gets it
         Said::Packet(packet) => {
             let entry = pair::check(&TAP, &packet, entry, lease_ns, NOW)?;
             grant::sends(&entry.carries, &packet)?;

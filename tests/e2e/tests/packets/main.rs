@@ -15,6 +15,7 @@ mod attach;
 mod big;
 mod cases;
 mod checksums;
+mod configuration;
 mod counts;
 mod crossing;
 mod device;

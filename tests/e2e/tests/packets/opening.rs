@@ -41,6 +41,7 @@ fn guest() -> Guest {
         generation: 1,
         key: SecretKey::from_bytes([1; 32]),
         tap: TapName::new(TAP).unwrap(),
+        told: Default::default(),
     }
 }
 

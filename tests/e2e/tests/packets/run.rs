@@ -80,6 +80,8 @@ pub(crate) enum Expect {
     Told(u32, &'static str, Vec<u8>),
     /// It ends here, and the agent has a copy of so many bytes of it.
     Held(usize),
+    /// It ends here, and the agent is asked with a copy of so many bytes of it.
+    Asked(usize),
     /// It goes to the host as it came, and nobody counts it.
     Untouched,
 }
@@ -99,6 +101,7 @@ impl Case {
         world.reset_budget();
         let before = world.counts();
         while world.next_held().is_some() {}
+        while world.next_question().is_some() {}
         let ran = world.run(program, self.interface, &self.frame, self.baggage);
         let moved = world.counts().since(&before);
         let what = format!("{}: {}", program.name(), self.what);
@@ -131,6 +134,27 @@ impl Case {
                     .next_held()
                     .unwrap_or_else(|| panic!("{what}: nobody holds it"));
                 assert_eq!(held.frame[..held.length as usize], self.frame[..length], "{what}");
+            }
+            Expect::Asked(length) => {
+                assert_eq!(moved, [], "{what}: a question is no drop");
+                assert_eq!(
+                    ran.action, DROP,
+                    "{what}: the agent has it, and it goes on as well"
+                );
+                let asked = world
+                    .next_question()
+                    .unwrap_or_else(|| panic!("{what}: nobody is asked"));
+                assert_eq!(
+                    (asked.tap, asked.slot),
+                    (self.interface, crate::world::SLOT),
+                    "{what}"
+                );
+                assert_eq!(
+                    asked.frame[..asked.length as usize],
+                    self.frame[..length],
+                    "{what}"
+                );
+                assert!(world.next_held().is_none(), "{what}: it is held as well");
             }
             Expect::Untouched => {
                 assert_eq!(moved, [], "{what}: what is the host's must not be counted");

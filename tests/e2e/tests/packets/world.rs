@@ -6,7 +6,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::geteuid,
 };
-use pairgate_abi::{Budget, Direction, DropReason, Held, OWN_ADDRESSES, OutKey, TapEntry};
+use pairgate_abi::{Budget, Direction, DropReason, Held, OWN_ADDRESSES, OutKey, Question, TapEntry};
 use pairgate_agent::datapath::{LoadOptions, Loaded, Pod};
 use pairgate_packet::address::wide;
 use std::{net::IpAddr, path::Path};
@@ -66,6 +66,7 @@ pub(crate) struct World {
     /// The host's underlay address.
     pub(crate) host: IpAddr,
     held: RingBuf<MapData>,
+    questions: RingBuf<MapData>,
 }
 
 /// Moves the thread into namespaces of its own, with a BPF file system at `/sys/fs/bpf` that dies with them.
@@ -136,7 +137,7 @@ impl World {
         enter_own_namespaces();
         let (guest, door, uplink) = (Tap::new("guest"), Tap::new("door"), Tap::new("uplink"));
         let loaded = load_host(PIN_DIR, (uplink.index(), 0), host);
-        let held = loaded.held().unwrap();
+        let (held, questions) = (loaded.held().unwrap(), loaded.questions().unwrap());
         let world = Self {
             loaded,
             guest,
@@ -144,6 +145,7 @@ impl World {
             uplink,
             host,
             held,
+            questions,
         };
         world.fill();
         world
@@ -166,6 +168,12 @@ impl World {
     pub(crate) fn next_held(&mut self) -> Option<Held> {
         let record = self.held.next()?;
         Some(Held::read_from_bytes(&record).unwrap())
+    }
+
+    /// The next question for configuration that the agent would get.
+    pub(crate) fn next_question(&mut self) -> Option<Question> {
+        let record = self.questions.next()?;
+        Some(Question::read_from_bytes(&record).unwrap())
     }
 
     pub(crate) fn tap_entry() -> TapEntry {

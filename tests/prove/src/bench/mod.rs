@@ -143,7 +143,7 @@ impl Bench {
 
     /// What must be done between packets so that neither a clock nor a full ring has a say: budgets and rings.
     fn keep_going(&mut self) -> Result<(), Fault> {
-        if self.oracle.told.len() >= 2000 || self.oracle.held.len() >= 100 {
+        if self.oracle.told.len() >= 2000 || self.oracle.held.len() >= 100 || self.oracle.asked.len() >= 100 {
             self.compare_agent()?;
         }
         self.refill_budgets()?;

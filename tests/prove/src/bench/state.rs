@@ -2,11 +2,11 @@
 use super::{Bench, Fault};
 use crate::{
     kernel::{Host, now_ns},
-    oracle::{HeldPacket, Maps, Oracle},
+    oracle::{AskedPacket, HeldPacket, Maps, Oracle},
     world::{Device, Link, content},
 };
 use anyhow::{Context, Result};
-use pairgate_abi::{Budget, Event, Held, limits};
+use pairgate_abi::{Budget, Event, Held, Question, limits};
 use std::{collections::HashMap, fmt, str::FromStr};
 use zerocopy::FromBytes;
 
@@ -83,6 +83,8 @@ pub(crate) fn tables(host: &Host, mood: Mood, now_ns: u64) -> Maps {
         too_big_ns: if mood.answers_spent { content::FOREVER } else { 0 },
         held: if mood.holds_full { limits::HELD_PER_TAP } else { 0 },
         lost: 0,
+        question_ns: if mood.answers_spent { content::FOREVER } else { 0 },
+        asked: 0,
     };
     Maps {
         now_ns,
@@ -157,6 +159,7 @@ impl Bench {
     fn forget(&mut self, maps: &Maps) -> Result<()> {
         while self.host.held.next().is_some() {}
         while self.host.events.next().is_some() {}
+        while self.host.questions.next().is_some() {}
         self.counters.moved()?;
         self.expected.clear();
         for (key, entry) in &maps.pairs_out {
@@ -200,6 +203,18 @@ impl Bench {
             let held = held(&record);
             return differs(format!("the agent is given what the oracle keeps: {held:?}"));
         }
+        for expected in std::mem::take(&mut self.oracle.asked) {
+            let asked = self.host.questions.next().and_then(|record| asked(&record));
+            if asked.as_ref() != Some(&expected) {
+                return differs(format!("the agent is asked {asked:?} instead of {expected:?}"));
+            }
+        }
+        if let Some(record) = self.host.questions.next() {
+            let asked = asked(&record);
+            return differs(format!(
+                "the agent is asked what the oracle does not ask: {asked:?}"
+            ));
+        }
         if self.mood.holds_full {
             return Ok(());
         }
@@ -220,11 +235,14 @@ impl Bench {
         let events = nearly(limits::EVENT_BURST, limits::EVENTS_PER_SECOND);
         let answers = nearly(limits::ANSWER_BURST, limits::ANSWERS_PER_SECOND);
         let sizes = nearly(limits::TOO_BIG_BURST, limits::TOO_BIG_PER_SECOND);
+        let questions = nearly(limits::QUESTION_BURST, limits::QUESTIONS_PER_SECOND);
         for (slot, budget) in &mut self.oracle.maps.budgets {
             let size = budget.too_big_ns > sizes && budget.too_big_ns != content::FOREVER;
             let event = budget.event_ns > events && budget.event_ns != content::FOREVER;
             let answer = budget.answer_ns > answers && budget.answer_ns != content::FOREVER;
-            if event || answer || size {
+            let question = budget.question_ns > questions && budget.question_ns != content::FOREVER;
+            if event || answer || size || question {
+                budget.question_ns = if question { 0 } else { budget.question_ns };
                 budget.event_ns = if event { 0 } else { budget.event_ns };
                 budget.answer_ns = if answer { 0 } else { budget.answer_ns };
                 budget.too_big_ns = if size { 0 } else { budget.too_big_ns };
@@ -238,7 +256,8 @@ impl Bench {
         for (slot, expected) in &self.oracle.maps.budgets {
             let found = self.host.budgets.get(slot)?.unwrap_or_default();
             let spent = |ns: u64| (ns == 0, ns == content::FOREVER);
-            if (found.held, found.lost) != (expected.held, expected.lost)
+            if (found.held, found.lost, found.asked) != (expected.held, expected.lost, expected.asked)
+                || spent(found.question_ns) != spent(expected.question_ns)
                 || spent(found.event_ns) != spent(expected.event_ns)
                 || spent(found.answer_ns) != spent(expected.answer_ns)
                 || spent(found.too_big_ns) != spent(expected.too_big_ns)
@@ -304,6 +323,15 @@ impl Bench {
 
 fn differs<T>(what: String) -> Result<T, Fault> {
     Err(Fault::Differs(what))
+}
+
+fn asked(record: &[u8]) -> Option<AskedPacket> {
+    let question = Question::read_from_bytes(record).ok()?;
+    Some(AskedPacket {
+        tap: question.tap,
+        slot: question.slot,
+        frame: question.frame.get(..question.length as usize)?.to_vec(),
+    })
 }
 
 fn held(record: &[u8]) -> Option<HeldPacket> {

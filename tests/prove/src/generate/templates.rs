@@ -10,8 +10,8 @@ use etherparse::{
     ArpEthIpv4Packet, ArpOperation, EtherType, Ethernet2Header, IpFragOffset, IpNumber, Ipv4Header,
     Ipv6Header, TcpHeader, UdpHeader,
 };
-use pairgate_abi::GATEWAY_MAC;
-use pairgate_packet::ip::Family;
+use pairgate_abi::{GATEWAY_MAC, SERVER_V4};
+use pairgate_packet::{address, ip::Family};
 
 /// A valid frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub fn all() -> Result<Vec<Template>> {
     }
     others(&mut all)?;
     discovery(&mut all)?;
+    configuration(&mut all)?;
     Ok(all)
 }
 
@@ -341,6 +342,52 @@ fn discovery(all: &mut Vec<Template>) -> Result<()> {
         }
         frame[21] = 255;
         frame[22..38].copy_from_slice(&from);
+        all.push(fixed(name, Some(Family::V6), frame));
+    }
+    Ok(())
+}
+
+/// What a guest asks about its own configuration.
+fn configuration(all: &mut Vec<Template>) -> Result<()> {
+    let mut bootp = vec![0; 8 + 240 + 4];
+    bootp[..8].copy_from_slice(&[0, 68, 0, 67, 0, 252, 0, 0]);
+    bootp[8..12].copy_from_slice(&[1, 1, 6, 0]);
+    bootp[36..42].copy_from_slice(&content::mac(Link::Guest));
+    bootp[244..].copy_from_slice(&[99, 130, 83, 99, 53, 1, 1, 255]);
+    for (name, to, from) in [
+        ("DHCPv4 discovery", [255; 4], [0; 4]),
+        (
+            "DHCPv4 renewal",
+            SERVER_V4,
+            [10, 77, 0, content::last(Link::Guest)],
+        ),
+    ] {
+        let mut frame = packet(Family::V4, 17, &bootp, address::wide(to))?;
+        if from == [0; 4] {
+            frame[..6].copy_from_slice(&[0xff; 6]);
+        }
+        frame[26..30].copy_from_slice(&from);
+        all.push(fixed(name, Some(Family::V4), frame));
+    }
+    let mut near = [0; 16];
+    (near[0], near[1], near[15]) = (0xfe, 0x80, 11);
+    let group = |last: [u8; 3]| {
+        let mut group = [0; 16];
+        (group[0], group[1]) = (0xff, 2);
+        group[13..].copy_from_slice(&last);
+        group
+    };
+    let option = [&[1, 1][..], &content::mac(Link::Guest)].concat();
+    let solicit = [2, 34, 2, 35, 0, 16, 0, 0, 1, 7, 7, 7, 0, 1, 0, 0];
+    let routers = [&[133, 0, 0, 0, 0, 0, 0, 0][..], &option].concat();
+    for (name, protocol, to, message) in [
+        ("DHCPv6 solicitation", 17, group([1, 0, 2]), &solicit[..]),
+        ("question for routers", 58, group([0, 0, 2]), &routers),
+    ] {
+        let mut frame = packet(Family::V6, protocol, message, to)?;
+        frame[..6].copy_from_slice(&[0x33, 0x33, 0, to[13], 0, 2]);
+        frame[21] = 255;
+        frame[22..38].copy_from_slice(&near);
         all.push(fixed(name, Some(Family::V6), frame));
     }
     Ok(())

@@ -31,6 +31,7 @@ pub struct Host {
     pub(crate) tables: HashMap<u32, RawMap<FlowKey, u64>>,
     pub(crate) held: RingBuf<MapData>,
     pub(crate) events: RingBuf<MapData>,
+    pub(crate) questions: RingBuf<MapData>,
 }
 
 impl Host {
@@ -73,6 +74,7 @@ impl Host {
             tables: HashMap::new(),
             held: loaded.held()?,
             events: loaded.events()?,
+            questions: loaded.questions()?,
             loaded,
         };
         host.filled()

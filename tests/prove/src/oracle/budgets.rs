@@ -1,5 +1,5 @@
 //! What each tap has left, as the programs' `budgets` keeps it.
-use super::{HeldPacket, Oracle};
+use super::{AskedPacket, HeldPacket, Oracle};
 use pairgate_abi::{Event, limits};
 use pairgate_packet::{budget, pair};
 
@@ -29,6 +29,21 @@ impl Oracle {
         };
         let (rate, burst) = (limits::TOO_BIG_PER_SECOND, limits::TOO_BIG_BURST);
         spend(&mut kept.too_big_ns, now_ns, rate, burst)
+    }
+
+    /// True if the agent has it; its ring always has room, too.
+    pub(super) fn may_ask(&mut self, slot: u32, packet: AskedPacket) -> bool {
+        let now_ns = self.maps.now_ns;
+        let Some(kept) = self.maps.budget(slot) else {
+            return false;
+        };
+        let (rate, burst) = (limits::QUESTIONS_PER_SECOND, limits::QUESTION_BURST);
+        if !spend(&mut kept.question_ns, now_ns, rate, burst) {
+            return false;
+        }
+        kept.asked += 1;
+        self.asked.push(packet);
+        true
     }
 
     pub(super) fn tell(&mut self, event: Event) {

@@ -1,5 +1,5 @@
 //! From a guest towards its peers.
-use super::{HeldPacket, Oracle, skb::Skb};
+use super::{AskedPacket, HeldPacket, Oracle, skb::Skb};
 use pairgate_abi::{DropReason, OutEntry, TapEntry};
 use pairgate_packet::{
     Packet, Verdict, Way, arp, ethernet,
@@ -17,6 +17,7 @@ impl Oracle {
             Said::Packet(packet) => packet,
             Said::Arp => return self.answer_arp(skb, &tap),
             Said::Neighbour => return self.answer_neighbour(skb, &tap),
+            Said::Question(length) => return self.configure(skb, tap.slot, length),
         };
         let entry = match self.pair(skb, &tap, &packet) {
             Ok(entry) => entry,
@@ -75,6 +76,20 @@ impl Oracle {
             Family::V6 => skb.precede(&too_big::headers_v6(skb, checksum, tap.mac, packet, mtu)),
         }
         Ok(Verdict::Told(dies))
+    }
+
+    fn configure(&mut self, skb: &Skb<'_>, slot: u32, length: u32) -> Result<Verdict, DropReason> {
+        let length = ethernet::LENGTH + length as usize;
+        let asked = AskedPacket {
+            tap: skb.interface,
+            slot,
+            frame: skb.frame.iter().take(length).copied().collect(),
+        };
+        if self.may_ask(slot, asked) {
+            Ok(Verdict::Held)
+        } else {
+            Err(DropReason::Multicast)
+        }
     }
 
     fn pair(&mut self, skb: &Skb<'_>, tap: &TapEntry, packet: &Packet) -> Result<OutEntry, DropReason> {

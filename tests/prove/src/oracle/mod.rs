@@ -79,6 +79,17 @@ pub struct HeldPacket {
     pub frame: Vec<u8>,
 }
 
+/// A question for configuration that the agent is given to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedPacket {
+    /// Interface index of the tap.
+    pub tap: u32,
+    /// Its slot.
+    pub slot: u32,
+    /// The frame, without what stood behind the packet.
+    pub frame: Vec<u8>,
+}
+
 /// The tables, and what came of the packets so far.
 #[derive(Clone, Debug)]
 pub struct Oracle {
@@ -88,6 +99,8 @@ pub struct Oracle {
     pub told: Vec<Event>,
     /// What the agent was given to hold; likewise.
     pub held: Vec<HeldPacket>,
+    /// What the agent was given to answer; likewise.
+    pub asked: Vec<AskedPacket>,
     /// The last packet as it left; meaningless if it was dropped.
     pub frame: Vec<u8>,
 }
@@ -99,6 +112,7 @@ impl Oracle {
             maps,
             told: Vec::new(),
             held: Vec::new(),
+            asked: Vec::new(),
             frame: Vec::new(),
         }
     }

@@ -437,7 +437,7 @@ fn opened(family: Family, hosts: (u8, u8), protocol: u8, ports: (u16, u16)) -> O
     sender.addresses[0] = address(family, hosts.0);
     match sender::check(&Bytes(&frame), &Metadata::PLAIN, &sender) {
         Ok(Said::Packet(packet)) => Some(grant::opened(&packet)),
-        Ok(Said::Arp | Said::Neighbour) | Err(_) => None,
+        Ok(Said::Arp | Said::Neighbour | Said::Question(_)) | Err(_) => None,
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn good() -> Case {
         generation: 3,
         key: SecretKey::from_bytes([7; 32]),
         tap: TapName::new("tap-db1").unwrap(),
+        told: Default::default(),
     };
     let claims = Claims {
         replies_only: false,

@@ -43,6 +43,7 @@ impl Pins {
         self.budgets()?;
         self.events()?;
         self.held()?;
+        self.questions()?;
         self.released()?;
         self.refused()?;
         self.flows()?;
@@ -99,6 +100,11 @@ impl Pins {
     /// The ring of `pairgate_abi::Held`. It has one reader: open it once.
     pub fn held(&self) -> Result<RingBuf<MapData>, OpenError> {
         self.open(map::HELD)
+    }
+
+    /// The ring of `pairgate_abi::Question`. It has one reader: open it once.
+    pub fn questions(&self) -> Result<RingBuf<MapData>, OpenError> {
+        self.open(map::QUESTIONS)
     }
 
     /// Held packets that the agent is done with, by tap slot.
@@ -176,6 +182,11 @@ impl Loaded {
     /// The ring of `pairgate_abi::Held`. It has one reader: open it once.
     pub fn held(&self) -> Result<RingBuf<MapData>, OpenError> {
         self.pins().held()
+    }
+
+    /// The ring of `pairgate_abi::Question`. It has one reader: open it once.
+    pub fn questions(&self) -> Result<RingBuf<MapData>, OpenError> {
+        self.pins().questions()
     }
 
     /// Held packets that the agent is done with, by tap slot.

@@ -20,6 +20,7 @@ fn vm(name: &str) -> grpc::Vm {
         generation: 1,
         secret_key: vec![7; 32],
         tap: format!("tap-{name}"),
+        configuration: None,
     }
 }
 

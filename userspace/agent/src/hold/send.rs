@@ -4,14 +4,15 @@
 //! header, without a UDP checksum and with "do not fragment", so that for the receiver it is a frame like any other.
 //! To a guest of this host: by a packet socket into its tap, under the mark that its guard lets through.
 //!
-//! Neither socket receives: nothing is ever read from them, and the packet socket is bound to no protocol.
+//! Neither socket receives.
 
 use super::HeldFrame;
+use crate::tap_socket::TapSocket;
 use nix::errno::Errno;
 use pairgate_abi::{DropReason, GATEWAY_MAC, OutEntry};
 use pairgate_packet::{ethernet::Ethernet, ip::Family, outer};
 use pairgate_token::address_from_bytes;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -22,7 +23,7 @@ use std::{
 #[derive(Debug)]
 pub struct Sender {
     underlay: Socket,
-    taps: Socket,
+    taps: TapSocket,
 }
 
 impl Sender {
@@ -51,8 +52,7 @@ impl Sender {
             }
         }
         underlay.bind(&SocketAddr::new(host, 0).into())?;
-        let taps = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None)?;
-        taps.set_mark(mark)?;
+        let taps = TapSocket::open(mark)?;
         Ok(Self { underlay, taps })
     }
 
@@ -93,8 +93,7 @@ impl Sender {
             ethertype: held.packet.family.ethertype(),
         };
         let frame = [&header.bytes()[..], held.packet_bytes()].concat();
-        let to = link_address(entry.local_tap).map_err(|_| DropReason::Internal)?;
-        sent(self.taps.send_to(&frame, &to))
+        sent(self.taps.send(entry.local_tap, &frame))
     }
 }
 
@@ -102,7 +101,7 @@ impl Sender {
 const UDP_NO_CHECK6_TX: libc::c_int = 101;
 const UDP_HEADER: usize = 8;
 
-fn sent(result: io::Result<usize>) -> Result<(), DropReason> {
+fn sent<T>(result: io::Result<T>) -> Result<(), DropReason> {
     let Err(error) = result else {
         return Ok(());
     };
@@ -128,26 +127,4 @@ fn set(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_
     } else {
         Err(io::Error::last_os_error())
     }
-}
-
-/// The address of an interface for a packet socket.
-fn link_address(interface: u32) -> io::Result<SockAddr> {
-    // SAFETY: the initialiser writes a whole `sockaddr_ll` into storage that is larger and says how long it is.
-    let ((), address) = unsafe {
-        SockAddr::try_init(|storage, length| {
-            let address = libc::sockaddr_ll {
-                sll_family: u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?,
-                sll_protocol: 0,
-                sll_ifindex: i32::try_from(interface).map_err(io::Error::other)?,
-                sll_hatype: 0,
-                sll_pkttype: 0,
-                sll_halen: 6,
-                sll_addr: [0; 8],
-            };
-            storage.cast::<libc::sockaddr_ll>().write(address);
-            *length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).map_err(io::Error::other)?;
-            Ok(())
-        })
-    }?;
-    Ok(address)
 }

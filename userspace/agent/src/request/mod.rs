@@ -18,6 +18,7 @@ use crate::{
     net::{Net, WayError},
     present::{OfferError, Presenter, is_mirror},
     registry_link::RegistryLink,
+    ring,
     uplink::Uplink,
 };
 use aya::maps::{MapData, RingBuf};
@@ -31,7 +32,6 @@ use pairgate_api::{
 use pairgate_token::address_from_bytes;
 use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     sync::mpsc,
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
@@ -141,7 +141,7 @@ impl Requester {
                 () = sleep(PATIENCE_STEP) => {}
             }
         }
-        let (mut events, mut held) = (readable(rings.events)?, readable(rings.held)?);
+        let (mut events, mut held) = (ring::readable(rings.events)?, ring::readable(rings.held)?);
         let mut work = Work::default();
         let mut tidy = interval(desk::REFUSAL_MEMORY);
         let mut patience = interval(PATIENCE_STEP);
@@ -478,11 +478,4 @@ pub(crate) async fn way_to(net: &Net, uplink: &Uplink, peer: IpAddr) -> Result<W
         hop: net.next_hop(peer, uplink.index).await?,
         mtu: uplink.largest_inner(),
     })
-}
-
-fn readable(ring: RingBuf<MapData>) -> io::Result<AsyncFd<RingBuf<MapData>>> {
-    // SAFETY: the ring's descriptor is that of its map; the ring owns it, never exchanges it, and lives in here
-    // from now on.
-    let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }?;
-    Ok(ring)
 }

@@ -44,6 +44,8 @@ pub(super) fn start(agent: Agent, socket: UnixListener, tasks: &mut Tasks) -> an
         errands,
         rings,
         hold,
+        configurator,
+        questions,
         peers,
         scrapes,
     } = agent;
@@ -78,6 +80,8 @@ pub(super) fn start(agent: Agent, socket: UnixListener, tasks: &mut Tasks) -> an
     };
     let requesting = requester.run(rings, errands, shared.stop.clone());
     tasks.spawn(async { ("requests", requesting.await.map_err(Into::into)) });
+    let configuring = configurator.run(questions, shared.stop.clone());
+    tasks.spawn(async { ("configuration of guests", configuring.await.map_err(Into::into)) });
     keep_in_step(shared, told, presenter, receipts, tasks);
     Ok(())
 }
@@ -115,6 +119,7 @@ fn show(
         connected: told.connected.subscribe(),
         certificate: told.certificate.subscribe(),
         clock: shared.clock.clone(),
+        given: shared.given.clone(),
     };
     let serving = serve_metrics(scrapes, scrape, stop());
     tasks.spawn(async { ("metrics", serving.await) });

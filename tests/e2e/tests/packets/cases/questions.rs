@@ -144,8 +144,8 @@ fn discovery() -> Vec<Case> {
         v6("advertisement: a router's, from the link to everybody", |s| s.icmp(0, 134, 0, &[0; 12]).hops(255).source(six("fe80::b")).eth(0, &[0x33, 0x33, 0, 0, 0, 1]).destination(GROUP), ND),
         v6("advertisement: a router's with a prefix in it", |s| s.icmp(0, 134, 0, &[&[64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 64, 0xc0][..], &[0; 28]].concat()).hops(255), ND),
         v6("redirect: to itself", |s| s.icmp(0, 137, 0, &[&[0; 4], &GUEST6[..], &s.to[..]].concat()).hops(255), ND),
-        v6("question for routers: from the link", |s| s.icmp(0, 133, 0, &[0; 4]).hops(255).source(six("fe80::b")).eth(0, &[0x33, 0x33, 0, 0, 0, 2]).destination(six("ff02::2")), ND),
+        v6("question for routers: with a code", |s| s.icmp(0, 133, 1, &[0; 4]).hops(255).source(six("fe80::b")).eth(0, &[0x33, 0x33, 0, 0, 0, 2]).destination(six("ff02::2")), ND),
         v6("question for routers: with its MAC in it", |s| s.icmp(0, 133, 0, &[0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0x11]).hops(255).eth(0, &[0x33, 0x33, 0, 0, 0, 2]).destination(six("ff02::2")), ND),
-        v6("question for routers: from nobody", |s| s.icmp(0, 133, 0, &[0; 4]).hops(255).source(six("::")).eth(0, &[0x33, 0x33, 0, 0, 0, 2]).destination(six("ff02::2")), ND),
+        v6("question for routers: from nobody, to everybody", |s| s.icmp(0, 133, 0, &[0; 4]).hops(255).source(six("::")).eth(0, &[0x33, 0x33, 0, 0, 0, 1]).destination(GROUP), ND),
     ]
 }

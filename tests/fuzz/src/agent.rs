@@ -57,6 +57,7 @@ fn guest() -> Guest {
         generation: 3,
         key: token::key(),
         tap: TapName::new("tap-db1").unwrap(),
+        told: Default::default(),
     }
 }
 

@@ -33,6 +33,10 @@ fn judge(frame: &[u8], metadata: &Metadata) {
         Err(_) => {}
         Ok(Said::Arp) => answer_arp(frame, &tap),
         Ok(Said::Neighbour) => answer_neighbour(frame, &tap),
+        Ok(Said::Question(length)) => assert!(
+            14 + length as usize <= frame.len().min(pairgate_abi::QUESTION_BYTES),
+            "the agent is asked with more than there is"
+        ),
         Ok(Said::Packet(packet)) => {
             check_sent(frame, metadata, &packet);
             let key = pair::key(5, &packet);

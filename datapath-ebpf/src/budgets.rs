@@ -40,7 +40,11 @@ pub fn may_tell_size(slot: u32) -> bool {
 /// Hands a question for its configuration to the agent, if the guest may ask one more; true if it was taken.
 #[inline(always)]
 pub fn ask(skb: &Skb, question: &ForConfiguration) -> bool {
-    let (slot, rate, burst) = (question.slot, limits::QUESTIONS_PER_SECOND, limits::QUESTION_BURST);
+    let (slot, rate, burst) = (
+        question.slot,
+        limits::QUESTIONS_PER_SECOND,
+        limits::QUESTION_BURST,
+    );
     if !spend(slot, offset_of!(Budget, question_ns), question.at_ns, rate, burst) {
         return false;
     }

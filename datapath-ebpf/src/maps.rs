@@ -1,6 +1,6 @@
 //! Every map, and the lookups of the ones that authorise. The only statics besides the licence.
 use crate::{
-    from_tap::{Homeless, ForConfiguration},
+    from_tap::{ForConfiguration, Homeless},
     memory::{self, Used},
     skb::Skb,
 };
@@ -95,7 +95,8 @@ static SETTINGS: Settings = Settings {
     vxlan: 0,
     host: [0; 16],
     port: [0; 2],
-    reserved: [0; 2],
+    other_family_by_device: 0,
+    reserved: 0,
     skb: SkbLayout {
         ip_summed: 0,
         ip_summed_shift: 0,

@@ -67,6 +67,10 @@ enum Task {
         /// Run this stage alone; may be given again
         #[arg(long = "stage", value_name = "NAME", value_parser = PossibleValuesParser::new(test::names()))]
         stages: Vec<String>,
+        /// Run the datapath suite on this kernel alone, under QEMU if it is not the running one; may be given again
+        #[arg(long = "kernel", value_name = "KERNEL", conflicts_with = "stages",
+              value_parser = PossibleValuesParser::new(test::kernels::names()))]
+        kernels: Vec<String>,
     },
     /// Every parser that reads bytes from outside, tried with bytes that libFuzzer makes up
     Fuzz(quality::fuzz::Wanted),
@@ -92,7 +96,8 @@ fn main() -> ExitCode {
         Task::Demo { json } => demo::run(&place, json.as_deref()),
         Task::Bench(wanted) => bench::run(&place, &wanted),
         Task::Man => manual::write(&place),
-        Task::Test { stages } => test::run(&place, Checkout::MayHaveChanges, &stages),
+        Task::Test { kernels, .. } if !kernels.is_empty() => test::kernels::run(&place, &kernels),
+        Task::Test { stages, .. } => test::run(&place, Checkout::MayHaveChanges, &stages),
         Task::Fuzz(wanted) => quality::fuzz::run(&place, &wanted),
         Task::Coverage => quality::coverage::run(&place),
         Task::Mutants(wanted) => quality::mutants::run(&place, &wanted),

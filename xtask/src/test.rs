@@ -2,6 +2,7 @@
 
 mod deny;
 mod dependencies;
+pub(crate) mod kernels;
 mod length;
 
 use crate::place::{self, Place};

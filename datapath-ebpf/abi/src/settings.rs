@@ -15,8 +15,11 @@ pub struct Settings {
     pub host: [u8; 16],
     /// UDP port on which this host receives, network order.
     pub port: [u8; 2],
+    /// 1 if packets of the other family than the underlay's go by the VXLAN device: kernels before 6.3 cannot take the
+    /// header off them. Else 0.
+    pub other_family_by_device: u8,
     /// Zero.
-    pub reserved: [u8; 2],
+    pub reserved: u8,
     /// Where the running kernel keeps what a guest can lie about.
     pub skb: SkbLayout,
 }

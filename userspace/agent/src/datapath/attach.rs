@@ -1,9 +1,14 @@
-//! Holds the programs to interfaces by pinned links, and replaces them in place.
+//! Holds the programs to interfaces by pinned links, and replaces them in place; on kernels without such links by
+//! filters and pinned programs.
 //!
 //! A link belongs to one interface for its whole life. When the interface is deleted its pin stays as an
 //! empty shell, and a new interface may get the same name or even the same index: so a pinned link counts
 //! only if the kernel names it among those that run on the interface now.
-use super::{kernel, links::runs_on, load::Loaded};
+use super::{
+    attachment::{Attachment, Hook},
+    clsact, kernel,
+    load::Loaded,
+};
 use aya::{
     programs::{
         LinkOrder, ProgramError, TcAttachType,
@@ -13,7 +18,7 @@ use aya::{
     sys::SyscallError,
 };
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
-use std::io;
+use std::{io, os::fd::AsFd};
 
 /// `BPF_TCX_INGRESS` of the kernel's attach types.
 const TCX_INGRESS: u32 = 46;
@@ -70,6 +75,16 @@ impl Program {
         Self::ALL.into_iter().find(|program| program.name() == name)
     }
 
+    /// Whether it stands where packets leave by the interface.
+    pub(super) const fn is_outward(self) -> bool {
+        matches!(self, Self::ToTap | Self::StopOut)
+    }
+
+    /// Whether it stands behind all others, and stops what comes there.
+    pub(super) const fn stops(self) -> bool {
+        matches!(self, Self::StopIn | Self::StopOut)
+    }
+
     pub(super) const fn side(self) -> (TcAttachType, u32) {
         match self {
             Self::FromTap | Self::FromUplink | Self::FromVxlan | Self::StopIn => {
@@ -104,7 +119,7 @@ pub enum AttachError {
         program: Program,
     },
     /// The kernel refused to attach or replace.
-    #[error("cannot attach {} to interface {interface}: {source}; Linux 6.6 or later is needed", program.name())]
+    #[error("cannot attach {} to interface {interface}: {source}; the kernel must have TCX (Linux 6.6), or clsact and cls_bpf", program.name())]
     Attach {
         /// Which program.
         program: Program,
@@ -211,37 +226,64 @@ impl Loaded {
     }
 
     fn attach(&mut self, program: Program, interface: &str, index: u32) -> Result<(), AttachError> {
+        if self.hook() == Hook::Clsact {
+            return self.put(program, interface, index);
+        }
         // What is held counts more than what is pinned: the pin may be anybody's.
-        let link = match self.held.remove(&(index, program)) {
-            Some(link) if runs_on(&link, program, index)? => Some(link),
+        let there = match self.held.remove(&(index, program)) {
+            Some(there) if there.runs_on(program, index)? => Some(there),
             Some(_) | None => self.pinned(program, index)?,
         };
-        let link = match link {
-            Some(link) if runs_on(&link, program, index)? => self.replace(program, interface, link)?,
+        let there = match there {
+            Some(there) if there.runs_on(program, index)? => self.replace(program, interface, there)?,
             Some(_) | None => {
                 self.unpin(index, program)?;
-                let link = self.attach_anew(program, interface)?;
-                if !runs_on(&link, program, index)? {
+                let there = Attachment::Link(self.attach_anew(program, interface)?);
+                if !there.runs_on(program, index)? {
                     return Err(AttachError::Replaced {
                         program,
                         interface: interface.to_owned(),
                     });
                 }
-                link
+                there
             }
         };
-        self.keep(program, index, link)
+        self.keep(program, index, there)
+    }
+
+    /// The same by a filter. The pin is of the program, and moves on when the filter has it.
+    fn put(&mut self, program: Program, interface: &str, index: u32) -> Result<(), AttachError> {
+        let refused = |source| failed(program, interface, source);
+        let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
+        let number = classifier.info().map_err(refused)?.id();
+        let code = classifier.fd().map_err(refused)?;
+        clsact::put(index, program, code.as_fd()).map_err(|error| refused(ProgramError::IOError(error)))?;
+        self.keep(program, index, Attachment::Filter(number))
     }
 
     /// Swaps the program under a link. The pin names the same link before and after, so nothing else moves.
-    fn replace(&mut self, program: Program, interface: &str, link: FdLink) -> Result<FdLink, AttachError> {
+    fn replace(
+        &mut self,
+        program: Program,
+        interface: &str,
+        there: Attachment,
+    ) -> Result<Attachment, AttachError> {
         let refused = |source| failed(program, interface, source);
+        let Attachment::Link(link) = there else {
+            // Of an agent that was told to use filters: both judge for a moment, and neither is missed.
+            let link = self.attach_anew(program, interface)?;
+            let done = clsact::remove(index_of(interface)?, program);
+            done.map_err(|error| refused(ProgramError::IOError(error)))?;
+            return Ok(Attachment::Link(link));
+        };
         let link = SchedClassifierLink::try_from(link)
             .map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))?;
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
         let id = classifier.attach_to_link(link).map_err(refused)?;
         let link = classifier.take_link(id).map_err(refused)?;
-        FdLink::try_from(link).map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))
+        let link = FdLink::try_from(link);
+        let link = link.map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))?;
+        Ok(Attachment::Link(link))
     }
 
     /// Attaches in the program's order on its hook.

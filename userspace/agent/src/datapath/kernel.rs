@@ -1,8 +1,13 @@
 //! System calls for which the crates we use have no safe door. The only `unsafe` of this module besides
 //! the marker in `pod` and the descriptor in `log`.
 use std::{
-    io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 use zerocopy::FromBytes;
 
@@ -214,6 +219,36 @@ pub(super) fn tcx_chain(interface: u32, attach_type: u32) -> io::Result<Vec<Hook
         .take(attributes.count as usize)
         .map(|(program, link)| Hooked { program, link })
         .collect())
+}
+
+const BPF_OBJ_GET: libc::c_long = 7;
+
+/// The kernel's `bpf_attr` as `BPF_OBJ_GET` reads it.
+#[repr(C)]
+#[derive(Default)]
+struct PinAttributes {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+/// Whether a program is pinned there, as opposed to a link; none if nothing is. The kernel gives out both by the
+/// same call and does not say which it was, except in the name of the descriptor.
+pub(super) fn is_pinned_program(pin: &Path) -> io::Result<Option<bool>> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attributes = PinAttributes {
+        path: path.as_ptr() as u64,
+        ..Default::default()
+    };
+    // SAFETY: the attributes are this command's; the path ends with a zero and outlives the call.
+    let number = match unsafe { bpf(BPF_OBJ_GET, &mut attributes) } {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        done => RawFd::try_from(done?).map_err(io::Error::other)?,
+    };
+    // SAFETY: the kernel has just made this descriptor and given it to us.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    let what = fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
+    Ok(Some(what.to_string_lossy().contains("bpf-prog")))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use super::{
     attach::{AttachError, Program},
-    links::{open, runs_on},
+    attachment::{self, Attachment},
     open::OpenError,
     pins::Pins,
 };
@@ -66,13 +66,13 @@ impl Left {
                     continue;
                 }
                 let pin = pins.link(index, program);
-                let link = open(&pin).map_err(|message| AttachError::Pin {
+                let there = Attachment::open(&pin).map_err(|message| AttachError::Pin {
                     program,
                     interface: index,
                     message,
                 })?;
-                if let Some(link) = link
-                    && runs_on(&link, program, index)?
+                if let Some(there) = there
+                    && there.runs_on(program, index)?
                 {
                     guarded.insert(index);
                 }
@@ -105,6 +105,16 @@ impl Left {
                 .flat_map(|index| Program::OF_TAP.map(|program| pins.link(*index, program)))
                 .collect();
             let directory = pins.directory();
+            for (index, program) in pins.links().map_err(failed(directory))? {
+                let pin = pins.link(index, program);
+                if !kept.contains(&pin) {
+                    attachment::release(&pin, program, index).map_err(|message| AttachError::Pin {
+                        program,
+                        interface: index,
+                        message,
+                    })?;
+                }
+            }
             for entry in fs::read_dir(directory).map_err(failed(directory))? {
                 let path = entry.map_err(failed(directory))?.path();
                 if !kept.contains(&path) {

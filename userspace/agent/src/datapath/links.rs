@@ -3,15 +3,12 @@
 
 use super::{
     attach::{AttachError, Program},
-    kernel,
+    attachment::{self, Attachment, Hook},
+    clsact,
     load::Loaded,
 };
-use aya::{
-    pin::PinError,
-    programs::links::{FdLink, LinkError, PinnedLink},
-    sys::SyscallError,
-};
-use std::{fmt, fs, io, path::Path};
+use aya::{pin::PinError, programs::links::FdLink};
+use std::fmt;
 
 /// Somebody else's program before one of ours, on the same hook of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +52,18 @@ impl Loaded {
 
     /// True while our link of `program` runs on the interface. Its pin may be missing: see [`Self::pin_again`].
     pub fn holds(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
-        if let Some(link) = self.held.get(&(interface, program)) {
-            return runs_on(link, program, interface);
+        if let Some(there) = self.held.get(&(interface, program)) {
+            return there.runs_on(program, interface);
         }
         match self.pinned(program, interface)? {
-            Some(link) => runs_on(&link, program, interface),
+            Some(there) => there.runs_on(program, interface),
             None => Ok(false),
         }
     }
 
-    pub(super) fn pinned(&self, program: Program, interface: u32) -> Result<Option<FdLink>, AttachError> {
+    pub(super) fn pinned(&self, program: Program, interface: u32) -> Result<Option<Attachment>, AttachError> {
         let pin = self.pins().link(interface, program);
-        open(&pin).map_err(|message| AttachError::Pin {
+        Attachment::open(&pin).map_err(|message| AttachError::Pin {
             program,
             interface,
             message,
@@ -76,22 +73,14 @@ impl Loaded {
     /// Other people's programs that run before one of ours that judges.
     pub fn ahead(&self) -> Result<Vec<Ahead>, AttachError> {
         let mut ahead = Vec::new();
-        for ((interface, ours), link) in &self.held {
-            if matches!(ours, Program::StopIn | Program::StopOut) {
+        for ((interface, ours), there) in &self.held {
+            if ours.stops() {
                 continue;
             }
-            let Ok(info) = link.info() else { continue };
-            let chain = match kernel::tcx_chain(*interface, ours.side().1) {
-                Ok(chain) => chain,
-                Err(error) if is_gone(&error) => continue,
-                Err(source) => return Err(AttachError::Ask { source }),
-            };
             // Where ours does not run at all, nobody runs before it.
-            let Some(at) = chain.iter().position(|hooked| hooked.link == info.id()) else {
-                continue;
-            };
-            ahead.extend(chain.iter().take(at).map(|hooked| Ahead {
-                program: hooked.program,
+            let before = there.ahead(*ours, *interface)?.unwrap_or_default();
+            ahead.extend(before.into_iter().map(|program| Ahead {
+                program,
                 interface: *interface,
                 ours: *ours,
             }));
@@ -129,10 +118,10 @@ impl Loaded {
                 (None, Some(link)) => {
                     self.held.insert((index, program), link);
                 }
-                (Some(link), Some(pinned)) if is_same(&link, &pinned) => {
+                (Some(link), Some(pinned)) if link.is(&pinned) => {
                     self.held.insert((index, program), link);
                 }
-                (Some(link), _) if runs_on(&link, program, index)? => {
+                (Some(link), _) if link.runs_on(program, index)? => {
                     self.keep(program, index, link)?;
                     mended.push((index, program));
                 }
@@ -156,89 +145,81 @@ impl Loaded {
     }
 
     /// Pins a link, if it is not, and keeps it open: if somebody takes the pin away, the program stays. A link whose
-    /// pin cannot be made is kept all the same.
-    pub(super) fn keep(&mut self, program: Program, interface: u32, link: FdLink) -> Result<(), AttachError> {
+    /// pin cannot be made is kept all the same. Of a filter it is the program that is pinned.
+    pub(super) fn keep(
+        &mut self,
+        program: Program,
+        interface: u32,
+        there: Attachment,
+    ) -> Result<(), AttachError> {
         let pin = self.pins().link(interface, program);
         let broken = |message: String| AttachError::Pin {
             program,
             interface,
             message,
         };
-        let there = open(&pin).map_err(broken);
-        let known = matches!(&there, Ok(Some(there)) if is_same(&link, there));
-        let refused = if known {
-            None
-        } else {
-            // Asked first, because a pin that fails takes the link with it.
-            let fit = self.pins().are_kept().and_then(|()| remove(&pin));
-            fit.err().map(|error| error.to_string())
+        if matches!(Attachment::open(&pin), Ok(Some(pinned)) if there.is(&pinned)) {
+            self.held.insert((interface, program), there);
+            return Ok(());
+        }
+        // Asked first, because a pin that fails takes the link with it.
+        let fit = self.pins().are_kept();
+        let link = match (there, fit) {
+            (there, Err(error)) => {
+                self.held.insert((interface, program), there);
+                return Err(broken(error.to_string()));
+            }
+            (Attachment::Link(link), Ok(())) => link,
+            (there @ Attachment::Filter(_), Ok(())) => {
+                self.held.insert((interface, program), there);
+                return self.pin_program(program, interface).map_err(broken);
+            }
         };
-        let link = match (known, &refused) {
-            (false, None) => link
-                .pin(&pin)
-                .map(FdLink::from)
-                .map_err(|error: PinError| broken(error.to_string()))?,
-            _ => link,
-        };
-        self.held.insert((interface, program), link);
-        refused.map_or(Ok(()), |message| Err(broken(message)))
+        match attachment::remove(&pin) {
+            Ok(()) => {
+                let pinned = link
+                    .pin(&pin)
+                    .map_err(|error: PinError| broken(error.to_string()))?;
+                let link = Attachment::Link(FdLink::from(pinned));
+                self.held.insert((interface, program), link);
+                Ok(())
+            }
+            Err(error) => {
+                self.held.insert((interface, program), Attachment::Link(link));
+                Err(broken(error.to_string()))
+            }
+        }
     }
 
-    /// Lets go of a link: its pin and what we hold of it.
+    /// Pins our program as the one that a filter has; what was pinned there before gives way in one step.
+    fn pin_program(&mut self, program: Program, interface: u32) -> Result<(), String> {
+        let (pin, next) = (
+            self.pins().link(interface, program),
+            self.pins().next_link(interface, program),
+        );
+        let Some(classifier) = self.program(program) else {
+            return Err("the program is not loaded".to_owned());
+        };
+        attachment::pin_over(&pin, &next, |path| classifier.pin(path))
+    }
+
+    /// Lets go of a link or a filter: its pin and what we hold of it.
     pub(super) fn unpin(&mut self, interface: u32, program: Program) -> Result<(), AttachError> {
         self.held.remove(&(interface, program));
-        let done = remove(&self.pins().link(interface, program));
-        done.map_err(|error| AttachError::Pin {
+        let broken = |message: String| AttachError::Pin {
             program,
             interface,
-            message: error.to_string(),
-        })
+            message,
+        };
+        if self.hook() == Hook::Clsact {
+            // It does not end with its pin, which may be gone already.
+            clsact::remove(interface, program).map_err(|error| broken(error.to_string()))?;
+        }
+        let pin = self.pins().link(interface, program);
+        attachment::release(&pin, program, interface).map_err(broken)
     }
 }
 
 fn from_tap((index, program): (u32, Program)) -> Option<u32> {
     (program == Program::FromTap).then_some(index)
-}
-
-/// A pin that is not there is as good as removed.
-fn remove(pin: &Path) -> io::Result<()> {
-    match fs::remove_file(pin) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
-}
-
-/// The interface is.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOENT))
-}
-
-fn is_same(one: &FdLink, other: &FdLink) -> bool {
-    matches!((one.info(), other.info()), (Ok(one), Ok(other)) if one.id() == other.id())
-}
-
-/// The link pinned at `pin`, or none if nothing is.
-pub(super) fn open(pin: &Path) -> Result<Option<FdLink>, String> {
-    match PinnedLink::from_pin(pin) {
-        Ok(link) => Ok(Some(FdLink::from(link))),
-        Err(LinkError::SyscallError(SyscallError { io_error, .. }))
-            if io_error.kind() == io::ErrorKind::NotFound =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-pub(super) fn runs_on(link: &FdLink, program: Program, interface: u32) -> Result<bool, AttachError> {
-    let info = link.info().map_err(|error| AttachError::Pin {
-        program,
-        interface,
-        message: error.to_string(),
-    })?;
-    match kernel::tcx_chain(interface, program.side().1) {
-        Ok(chain) => Ok(chain.iter().any(|hooked| hooked.link == info.id())),
-        Err(error) if is_gone(&error) => Ok(false),
-        Err(source) => Err(AttachError::Ask { source }),
-    }
 }

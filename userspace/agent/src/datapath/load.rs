@@ -1,15 +1,16 @@
 //! Loads the programs, with their settings fixed, over maps that outlive them.
 use super::{
     attach::Program,
+    attachment::{Attachment, Hook},
     open::OpenError,
     pins::Pins,
     pod::Pod,
-    sk_buff::{LayoutError, running_layout},
+    sk_buff::{LayoutError, running_features, running_layout},
 };
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Map, MapError},
-    programs::{ProgramError, SchedClassifier, links::FdLink},
+    programs::{ProgramError, SchedClassifier},
 };
 use pairgate_abi::{SETTINGS, Settings, map};
 use std::{
@@ -44,10 +45,11 @@ pub struct Loaded {
     ebpf: Ebpf,
     pins: Pins,
     mark: u32,
+    hook: Hook,
     /// Maps that are pinned by their names.
     pub(super) pinned: Vec<String>,
     /// Links of this agent, by interface: they stay on if somebody removes their pins.
-    pub(super) held: HashMap<(u32, Program), FdLink>,
+    pub(super) held: HashMap<(u32, Program), Attachment>,
 }
 
 /// Loading failed; nothing was attached or changed in place.
@@ -61,6 +63,15 @@ pub enum LoadError {
     /// Where the kernel keeps the checksum state is not known.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The kernel would not say how programs can be attached.
+    #[error(
+        "cannot ask the kernel how it lets programs onto interfaces: {source}; CONFIG_BPF_SYSCALL and root are needed"
+    )]
+    Hook {
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
     /// The pin directory could not be made.
     #[error(
         "cannot make the pin directory {path}: {source}; it must be on a BPF file system (`mount -t bpf bpf /sys/fs/bpf`)"
@@ -122,8 +133,14 @@ impl Loaded {
     ///
     /// Until a program is attached nothing changes for any packet.
     pub fn load(options: &LoadOptions<'_>) -> Result<Self, LoadError> {
+        let hook = Hook::of_this_kernel().map_err(|source| LoadError::Hook { source })?;
+        Self::load_for(options, hook)
+    }
+
+    /// The same, to be attached in this way whatever the kernel has.
+    pub fn load_for(options: &LoadOptions<'_>, hook: Hook) -> Result<Self, LoadError> {
         let object = object().ok_or(LoadError::NoObject)?;
-        let skb = running_layout()?;
+        let (skb, features) = (running_layout()?, running_features()?);
         let pins = Pins::under(options.pin_dir);
         pins.create().map_err(|source| LoadError::PinDirectory {
             path: pins.directory().to_owned(),
@@ -136,7 +153,8 @@ impl Loaded {
             vxlan: options.vxlan,
             host: wide(options.host),
             port: options.port.to_be_bytes(),
-            reserved: [0; 2],
+            other_family_by_device: u8::from(!features.takes_off_other_family),
+            reserved: 0,
             skb,
         };
         let mut ebpf = EbpfLoader::new()
@@ -172,6 +190,7 @@ impl Loaded {
             ebpf,
             pins,
             mark,
+            hook,
             pinned,
             held: HashMap::new(),
         })
@@ -180,6 +199,11 @@ impl Loaded {
     /// Where this agent's maps and links are pinned.
     pub fn pins(&self) -> &Pins {
         &self.pins
+    }
+
+    /// How the programs are attached.
+    pub fn hook(&self) -> Hook {
+        self.hook
     }
 
     /// The packet mark that says "delivered by our programs".

@@ -17,7 +17,9 @@
 //! then insert another key into that map or say that the entry is gone.
 
 mod attach;
+mod attachment;
 mod batch;
+mod clsact;
 mod fill;
 mod flows;
 mod kernel;
@@ -33,6 +35,7 @@ mod pod;
 mod sk_buff;
 
 pub use attach::{AttachError, Program};
+pub use attachment::Hook;
 pub use fill::MapFill;
 pub use kernel::quiesce;
 pub use left::{Left, LeftError};
@@ -41,4 +44,4 @@ pub use load::{LoadError, LoadOptions, Loaded};
 pub use open::OpenError;
 pub use pins::{Pins, remove_pins};
 pub use pod::Pod;
-pub use sk_buff::{LayoutError, running_layout};
+pub use sk_buff::{Features, LayoutError, running_features, running_layout};

@@ -1,5 +1,5 @@
 //! Where maps and links live on after the agent: `<pin-dir>/v<ABI version>/`.
-use super::attach::Program;
+use super::{attach::Program, attachment};
 use nix::sys::statfs::{FsType, statfs};
 use pairgate_abi::ABI_VERSION;
 use std::{
@@ -80,11 +80,17 @@ impl Pins {
         self.directory.join(name)
     }
 
-    /// Pin of the link that holds `program` to an interface. Named by index: names may hold dots, which
+    /// Pin of the link that holds `program` to an interface, or of the program that a filter there has. Named by index: names may hold dots, which
     /// this file system refuses, and may be given to another interface.
     pub fn link(&self, interface: u32, program: Program) -> PathBuf {
         self.directory
             .join(format!("link-{interface}-{}", program.name()))
+    }
+
+    /// Name under which a pin is made that is to take the place of another.
+    pub(super) fn next_link(&self, interface: u32, program: Program) -> PathBuf {
+        self.directory
+            .join(format!("next-{interface}-{}", program.name()))
     }
 
     /// Pin of the table of conversations of a tap slot.
@@ -122,6 +128,13 @@ impl Pins {
 /// and the maps are freed, unless a running agent still has them open. Taps must be down or gone before
 /// this: without their programs nothing filters them.
 pub fn remove_pins(pin_dir: &Path) -> io::Result<()> {
+    for pins in Pins::every(pin_dir)? {
+        for (interface, program) in pins.links()? {
+            // Links end with their pins, filters do not.
+            let done = attachment::release(&pins.link(interface, program), program, interface);
+            done.map_err(io::Error::other)?;
+        }
+    }
     match fs::remove_dir_all(pin_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,

@@ -17,6 +17,8 @@ const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+/// Its items: name u32 | value i32.
+const KIND_ENUMERATION: u32 = 6;
 /// Fields stand in anonymous structs and unions inside `sk_buff`, two deep in 2026.
 const DEPTH: usize = 8;
 
@@ -50,6 +52,23 @@ pub enum LayoutError {
 pub fn running_layout() -> Result<SkbLayout, LayoutError> {
     let bytes = std::fs::read(VMLINUX).map_err(|source| LayoutError::Read { source })?;
     layout(&bytes)
+}
+
+/// What the programs may ask of the kernel that runs now, and older ones refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// `bpf_skb_adjust_room` can be told which family comes out from under a header (Linux 6.3).
+    pub takes_off_other_family: bool,
+}
+
+/// The features of the kernel that runs now: it names its own flags.
+pub fn running_features() -> Result<Features, LayoutError> {
+    let bytes = std::fs::read(VMLINUX).map_err(|source| LayoutError::Read { source })?;
+    let types = Types::read(&bytes)?;
+    let flags = ["BPF_F_ADJ_ROOM_DECAP_L3_IPV4", "BPF_F_ADJ_ROOM_DECAP_L3_IPV6"];
+    Ok(Features {
+        takes_off_other_family: flags.iter().all(|flag| types.has_constant(flag)),
+    })
 }
 
 const PACKET: &str = "sk_buff";
@@ -136,6 +155,15 @@ impl<'a> Types<'a> {
         Ok(Self { types, strings })
     }
 
+    /// Whether an enumeration has a constant of this name.
+    fn has_constant(&self, name: &str) -> bool {
+        let enumerations = self.types.iter().filter(|found| found.kind == KIND_ENUMERATION);
+        enumerations
+            .flat_map(|found| found.items.chunks_exact(8))
+            .filter_map(|item| word(item, 0))
+            .any(|at| self.is_named(at, name))
+    }
+
     /// Where the field of a structure begins, in whole bytes.
     fn byte(&self, structure: &'static str, field: &'static str) -> Result<u32, LayoutError> {
         match self.place(structure, field)? {
@@ -207,7 +235,7 @@ fn items_length(kind: u32, items: usize) -> Option<usize> {
         3 => Some(12),
         KIND_STRUCT | KIND_UNION | 15 | 19 => Some(items * 12),
         // enumeration, function prototype
-        6 | 13 => Some(items * 8),
+        KIND_ENUMERATION | 13 => Some(items * 8),
         _ => None,
     }
 }

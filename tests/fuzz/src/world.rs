@@ -49,7 +49,8 @@ pub(crate) fn settings(underlay: Family, last: u8) -> Settings {
         vxlan: 9,
         host: host(underlay, last),
         port: PORT,
-        reserved: [0; 2],
+        other_family_by_device: 0,
+        reserved: 0,
         skb: SkbLayout {
             ip_summed: 0,
             ip_summed_shift: 0,

@@ -1,9 +1,9 @@
 //! What is written down about every change, enrolment and mint, in the same transaction as the thing itself.
 //!
 //! Guarantee: nothing here can hold a key, a token or a proof; the fields are ids, names that passed
-//! [`crate::inventory::Name`], addresses, numbers and fixed words.
+//! [`crate::inventory::Name`] or [`Facts`], addresses, numbers and fixed words.
 
-use crate::inventory::Mac;
+use crate::inventory::{Facts, Mac};
 use pairgate_api::routes::Role;
 use pairgate_identity::Identity;
 use serde::{Serialize, Serializer};
@@ -71,6 +71,13 @@ pub enum Event<'a> {
         network: Uuid,
         name: &'a str,
         prefixes: Vec<String>,
+        #[serde(flatten)]
+        facts: &'a Facts,
+    },
+    NetworkConfigured {
+        network: Uuid,
+        #[serde(flatten)]
+        facts: &'a Facts,
     },
     NetworkRemoved {
         network: Uuid,

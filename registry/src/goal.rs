@@ -1,9 +1,12 @@
 //! What one host is told, as the message of the agents' protocol.
 
-use crate::store::{Goal, GoalVm};
+use crate::{
+    inventory::Facts,
+    store::{Goal, GoalVm},
+};
 use pairgate_api::grpc;
 use pairgate_token::address_bytes;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 /// The whole goal state. Carries secret keys, so it goes nowhere but into the host's own stream.
 pub fn message(goal: Goal) -> grpc::GoalState {
@@ -37,27 +40,25 @@ fn vm(vm: GoalVm) -> grpc::Vm {
         network: vm.network_name,
         mac: vm.mac.to_vec(),
         addresses: vm.addresses.into_iter().map(address).collect(),
-        mtu: vm.mtu,
+        mtu: vm.facts.mtu,
         generation: vm.generation,
         secret_key: vm.secret_key.expose_bytes().to_vec(),
         tap: vm.tap,
-        configuration: Some(configuration(&addresses)),
+        configuration: Some(configuration(&addresses, vm.facts)),
     }
 }
 
-/// The router of an IPv4 network has its first address, which is chosen for no VM.
-fn configuration(addresses: &[(IpAddr, u8)]) -> grpc::Configuration {
-    let first = addresses.iter().find_map(|(address, prefix)| match address {
-        IpAddr::V4(address) => {
-            let hosts = u32::MAX.checked_shr(u32::from(*prefix)).unwrap_or(0);
-            Some(Ipv4Addr::from((u32::from(*address) & !hosts) + 1)).filter(|first| first != address)
-        }
-        IpAddr::V6(_) => None,
-    });
+/// A guest that has the gateway's address itself is told no router. One without an IPv4 address needs none.
+fn configuration(addresses: &[(IpAddr, u8)], facts: Facts) -> grpc::Configuration {
+    let has = |wanted: IpAddr| addresses.iter().any(|(address, _)| *address == wanted);
+    let speaks_v4 = addresses.iter().any(|(address, _)| address.is_ipv4());
+    let bytes = |address: IpAddr| address_bytes(address).to_vec();
+    let gateway = facts.gateway.map(IpAddr::V4);
+    let gateway = gateway.filter(|gateway| speaks_v4 && !has(*gateway));
     grpc::Configuration {
-        gateway: first.map_or_else(Vec::new, |gateway| address_bytes(gateway.into()).to_vec()),
-        dns: Vec::new(),
-        domain: String::new(),
+        gateway: gateway.map(bytes).unwrap_or_default(),
+        dns: facts.dns.into_iter().map(bytes).collect(),
+        domain: facts.domain.unwrap_or_default(),
     }
 }
 

@@ -242,7 +242,7 @@ async fn requests_that_are_wrong_are_refused_with_a_reason() {
         (networks, json!({"name": "none", "prefixes": []}), "invalid"),
         (
             networks,
-            json!({"name": "more", "prefixes": ["10.0.0.0/24"], "mtu": 9000}),
+            json!({"name": "more", "prefixes": ["10.0.0.0/24"], "vlan": 9}),
             "invalid",
         ),
         (hosts, json!({"name": "h1", "address": "192.0.2.9"}), "exists"),

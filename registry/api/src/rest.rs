@@ -5,7 +5,7 @@
 //! | GET `/status` | | [`Status`] |
 //! | GET `/audit` | [`AuditQuery`] | [`crate::audit::Page`] |
 //! | GET, POST `/networks` | [`NewNetwork`] | `Vec<`[`Network`]`>`, [`Network`] |
-//! | GET, DELETE `/networks/{network}` | | [`Network`] |
+//! | GET, PATCH, DELETE `/networks/{network}` | [`NetworkChange`] | [`Network`] |
 //! | GET, POST `/hosts` | [`NewHost`] | `Vec<`[`Host`]`>`, [`Host`] |
 //! | GET, DELETE `/hosts/{host}` | | [`Host`], [`RemovedHost`] |
 //! | POST `/hosts/{host}/reset` | | [`Host`] |
@@ -24,7 +24,7 @@
 //! A refusal is an HTTP status with a [`Problem`] (RFC 9457, `application/problem+json`).
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use uuid::Uuid;
 
 /// Which rows of the audit are asked for.
@@ -72,13 +72,48 @@ pub struct Problem {
     pub detail: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewNetwork {
     pub name: String,
     /// At most one of each family, such as `10.77.0.0/24`.
     pub prefixes: Vec<String>,
+    /// Router of the IPv4 guests, an address of the IPv4 prefix; its first one unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub gateway: Option<Ipv4Addr>,
+    /// DNS servers of the guests, at most 4, in the order of preference.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub dns: Vec<IpAddr>,
+    /// DNS search domain, such as `corp.example`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Of the guests' interfaces, 1280 to 9000; 1500 unless given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
+}
+
+/// What guests are to be told from now on; what is left out stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NetworkChange {
+    /// Router of the IPv4 guests, an address of the IPv4 prefix that no VM has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub gateway: Option<Ipv4Addr>,
+    /// All DNS servers of the guests, at most 4; an empty list takes them away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Vec<String>>))]
+    pub dns: Option<Vec<IpAddr>>,
+    /// DNS search domain, such as `corp.example`; the empty text takes it away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Of the guests' interfaces, 1280 to 9000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,6 +122,17 @@ pub struct Network {
     pub id: Uuid,
     pub name: String,
     pub prefixes: Vec<String>,
+    /// Router of the IPv4 guests; none without an IPv4 prefix.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub gateway: Option<Ipv4Addr>,
+    /// DNS servers of the guests, in the order of preference.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>))]
+    pub dns: Vec<IpAddr>,
+    /// DNS search domain of the guests.
+    #[serde(default)]
+    pub domain: Option<String>,
     /// Of the guests' interfaces, in bytes.
     pub mtu: u32,
 }

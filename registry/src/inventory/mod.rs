@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod carries;
+pub mod facts;
 pub mod fence;
 pub mod lease;
 pub mod mac;
@@ -15,11 +16,12 @@ use uuid::Uuid;
 
 pub use address::Family;
 pub use carries::Carries;
+pub use facts::Facts;
 pub use mac::Mac;
 pub use name::Name;
 pub use prefix::Prefix;
 
-/// Of the guests' interfaces. The overlay adds 50 bytes to it between IPv4 hosts and 70 between IPv6 hosts, so the
+/// Of the guests' interfaces, unless their network says otherwise. The overlay adds 50 bytes to it between IPv4 hosts and 70 between IPv6 hosts, so the
 /// underlay must carry 1 550 or 1 570.
 pub const GUEST_MTU: u32 = 1500;
 
@@ -29,7 +31,7 @@ pub struct Network {
     pub name: String,
     /// One or two, of different families.
     pub prefixes: Vec<Prefix>,
-    pub mtu: u32,
+    pub facts: Facts,
 }
 
 impl Network {

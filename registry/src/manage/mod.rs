@@ -25,7 +25,7 @@ pub use certificates::{CreateCertificateError, RevokeError};
 pub use denials::DenyError;
 pub use ending::TimeoutError;
 pub use hosts::CreateHostError;
-pub use networks::CreateNetworkError;
+pub use networks::{ConfigureNetworkError, CreateNetworkError};
 pub use once::OnceError;
 pub use page::{OfOwner, Page, PageError};
 pub use pairs::AllowError;

@@ -125,6 +125,9 @@ mod tests {
             id: Uuid::nil(),
             name: name.to_owned(),
             prefixes: Vec::new(),
+            gateway: None,
+            dns: Vec::new(),
+            domain: None,
             mtu: 1500,
         }
     }

@@ -136,6 +136,7 @@ impl Bench {
         let made = rest::NewNetwork {
             name: network(),
             prefixes: vec!["10.0.0.0/28".to_owned()],
+            ..rest::NewNetwork::default()
         };
         registry.create_network(Actor::Registry, made).await.unwrap();
         let mut hosts = [Uuid::nil(); 2];

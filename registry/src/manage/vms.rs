@@ -77,6 +77,8 @@ pub enum AddressesError {
     Taken(IpAddr),
     #[error("{0} is the address of a host: no guest may have it")]
     HostsAddress(IpAddr),
+    #[error("{0} is the gateway of the network: choose another, or leave it out")]
+    Gateway(IpAddr),
     #[error("no address of {0} is free: give one outside the order of choice, or make a larger network")]
     Full(Prefix),
     #[error(transparent)]
@@ -89,7 +91,7 @@ impl Refusal for AddressesError {
             Self::Address(_) | Self::Outside(_) | Self::NoPrefix { .. } | Self::TooMany | Self::Twice(_) => {
                 Kind::Invalid
             }
-            Self::Taken(_) | Self::HostsAddress(_) | Self::Full(_) => Kind::Conflict,
+            Self::Taken(_) | Self::HostsAddress(_) | Self::Gateway(_) | Self::Full(_) => Kind::Conflict,
             Self::Store(error) => error.kind(),
         }
     }
@@ -187,7 +189,10 @@ pub(super) fn place_addresses(
     given: Vec<IpAddr>,
 ) -> Result<Vec<IpAddr>, AddressesError> {
     if given.is_empty() {
-        let used = view.addresses_in_use(network.id)?;
+        let mut used = view.addresses_in_use(network.id)?;
+        used.extend(network.facts.gateway.map(IpAddr::V4));
+        used.sort_unstable();
+        used.dedup();
         let choose = |prefix: &Prefix| {
             let free = prefix.lowest_free(used.iter().copied());
             free.ok_or(AddressesError::Full(*prefix))
@@ -210,6 +215,9 @@ fn check_address(view: &View<'_>, network: &Network, address: IpAddr) -> Result<
         });
     };
     prefix.check(address)?;
+    if network.facts.gateway.map(IpAddr::V4) == Some(address) {
+        return Err(AddressesError::Gateway(address));
+    }
     if view.host_address_is_taken(address)? {
         return Err(AddressesError::HostsAddress(address));
     }

@@ -5,7 +5,7 @@ use super::{
     columns::{Columns, number},
     worker::View,
 };
-use crate::inventory::Mac;
+use crate::inventory::{Mac, Network};
 use pairgate_api::rest;
 use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -42,25 +42,24 @@ fn vm(row: &Row<'_>) -> rusqlite::Result<rest::Vm> {
 
 impl View<'_> {
     /// At most `rows` networks after this name.
-    pub fn list_networks(&self, after: &str, rows: u32) -> Result<Vec<rest::Network>, StoreError> {
+    pub fn list_networks(&self, after: &str, rows: u32) -> Result<Vec<Network>, StoreError> {
         let mut query = self
             .transaction
-            .prepare_cached("SELECT id, name, mtu FROM network WHERE name > ?1 ORDER BY name LIMIT ?2")?;
-        let mut networks: Vec<rest::Network> = query
-            .query_map(params![after, rows], |row| {
-                Ok(rest::Network {
-                    id: row.uuid(0)?,
-                    name: row.get(1)?,
-                    prefixes: Vec::new(),
-                    mtu: row.small(2)?,
-                })
-            })?
+            .prepare_cached("SELECT id, name FROM network WHERE name > ?1 ORDER BY name LIMIT ?2")?;
+        let found: Vec<(Uuid, String)> = query
+            .query_map(params![after, rows], |row| Ok((row.uuid(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        for network in &mut networks {
-            let prefixes = self.prefixes(network.id)?;
-            network.prefixes = prefixes.iter().map(ToString::to_string).collect();
-        }
-        Ok(networks)
+        let network = |(id, name)| {
+            let prefixes = self.prefixes(id)?;
+            let facts = self.facts(id, &prefixes)?;
+            Ok(Network {
+                id,
+                name,
+                prefixes,
+                facts,
+            })
+        };
+        found.into_iter().map(network).collect()
     }
 
     /// At most `rows` VMs of the network after this name.

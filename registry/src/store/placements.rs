@@ -5,12 +5,15 @@ use super::{
 };
 use crate::{
     audit::{Actor, Event},
-    inventory::placement::{Fence, Placed},
+    inventory::{
+        Facts,
+        placement::{Fence, Placed},
+    },
     vault::{Belongs, SEALED_LEN, Vault},
 };
 use pairgate_token::SecretKey;
 use rusqlite::{OptionalExtension, Row, params, types::Type};
-use std::net::IpAddr;
+use std::{collections::HashMap, net::IpAddr};
 use uuid::Uuid;
 
 /// A generation that begins.
@@ -63,7 +66,8 @@ pub struct GoalVm {
     pub mac: [u8; 6],
     /// With the length of the network's prefix of their family.
     pub addresses: Vec<(IpAddr, u8)>,
-    pub mtu: u32,
+    /// Of its network.
+    pub facts: Facts,
     pub generation: u32,
     pub secret_key: SecretKey,
     pub tap: String,
@@ -190,7 +194,7 @@ impl View<'_> {
 
     fn goal_vms(&self, host: Uuid) -> Result<Vec<GoalVm>, StoreError> {
         let mut query = self.transaction.prepare_cached(
-            "SELECT vm.id, vm.name, network.id, network.name, vm.mac, network.mtu,
+            "SELECT vm.id, vm.name, network.id, network.name, vm.mac,
                     placement.generation, placement.sealed_key, placement.tap
              FROM placement JOIN vm ON vm.id = placement.vm JOIN network ON network.id = vm.network
              WHERE placement.host = ?1 AND placement.open = 1 ORDER BY vm.id",
@@ -198,15 +202,23 @@ impl View<'_> {
         let mut vms: Vec<GoalVm> = query
             .query_map(params![host.as_bytes()], |row| goal_vm(row, self.vault))?
             .collect::<Result<_, _>>()?;
+        let mut known: HashMap<Uuid, Facts> = HashMap::new();
         for vm in &mut vms {
             vm.addresses = self.addresses_with_lengths(vm.id)?;
+            vm.facts = match known.get(&vm.network) {
+                Some(facts) => Facts::clone(facts),
+                None => {
+                    let facts = self.facts(vm.network, &self.prefixes(vm.network)?)?;
+                    known.entry(vm.network).or_insert(facts).clone()
+                }
+            };
         }
         Ok(vms)
     }
 }
 
 fn goal_vm(row: &Row<'_>, vault: &Vault) -> rusqlite::Result<GoalVm> {
-    let (vm, generation) = (row.uuid(0)?, row.small(6)?);
+    let (vm, generation) = (row.uuid(0)?, row.small(5)?);
     Ok(GoalVm {
         id: vm,
         name: row.get(1)?,
@@ -214,10 +226,10 @@ fn goal_vm(row: &Row<'_>, vault: &Vault) -> rusqlite::Result<GoalVm> {
         network_name: row.get(3)?,
         mac: row.get(4)?,
         addresses: Vec::new(),
-        mtu: row.small(5)?,
+        facts: Facts::of(&[]),
         generation,
-        secret_key: secret_key(row, 7, vault, Belongs::Vm { vm, generation })?,
-        tap: row.get(8)?,
+        secret_key: secret_key(row, 6, vault, Belongs::Vm { vm, generation })?,
+        tap: row.get(7)?,
     })
 }
 

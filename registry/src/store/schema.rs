@@ -34,6 +34,7 @@ pub(super) fn migrations(vault: &Arc<Vault>) -> Migrations<'static> {
         M::up(REMOVED),
         M::up(ONCE),
         M::up(UNANSWERED),
+        M::up(FACTS),
     ])
 }
 
@@ -256,6 +257,18 @@ CREATE INDEX once_by_time ON once (since_unix_ms);
 const UNANSWERED: &str = "
 ALTER TABLE host ADD COLUMN predecessors_end_unix_ms INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX dead_pair_by_destination ON dead_pair (destination);
+";
+
+/// gateway: NULL is the first address of the IPv4 prefix. name_server: in the order of position.
+const FACTS: &str = "
+ALTER TABLE network ADD COLUMN gateway BLOB CHECK (length(gateway) = 16);
+ALTER TABLE network ADD COLUMN domain TEXT;
+CREATE TABLE name_server (
+    network             BLOB NOT NULL REFERENCES network (id),
+    position            INTEGER NOT NULL CHECK (position BETWEEN 0 AND 3),
+    address             BLOB NOT NULL CHECK (length(address) = 16),
+    PRIMARY KEY (network, position)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Seals the keys that an earlier version kept as they are; the column they were in goes, and with it, by

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     audit::{Actor, Event},
     clock::Clock,
-    inventory::{Carries, GUEST_MTU, Host, Mac, Name, Network, Vm},
+    inventory::{Carries, Facts, Host, Mac, Name, Network, Vm},
     settings::Settings,
     vault::Vault,
 };
@@ -123,11 +123,12 @@ fn everything() -> Carries {
 }
 
 fn network(name: &str) -> Network {
+    let prefixes = vec!["10.0.0.0/24".parse().unwrap()];
     Network {
         id: Uuid::new_v4(),
         name: name.to_owned(),
-        prefixes: vec!["10.0.0.0/24".parse().unwrap()],
-        mtu: GUEST_MTU,
+        facts: Facts::of(&prefixes),
+        prefixes,
     }
 }
 

@@ -147,10 +147,25 @@ impl<'a> Fresh<'a> {
     }
 }
 
+/// Tells the guests something of their network, and waits until both hosts know.
+fn tell(rig: &Rig) -> Result<()> {
+    let set = ["network", "set", "default", "--domain", "corp.example"];
+    let more = ["--dns", "192.0.2.53", "--dns", "2001:db8::53", "--mtu", "1450"];
+    rig.lab.json(&[&set[..], &more[..]].concat())?;
+    for host in ["h1", "h2"] {
+        patience::until(PATIENCE, &format!("{host} knows the MTU"), || {
+            let status = rig.lab.json(&["status", "--host", host])?;
+            Ok((status["vms"][0]["mtu"] == 1450).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn guests_with_nothing_configured_come_up_and_talk_over_their_pairs() {
     let rig = Rig::start_default("comes-up").unwrap();
     rig.await_answer("web1", DB1).unwrap();
+    tell(&rig).unwrap();
     let (web, db) = (
         Fresh::new(&rig, "web1").unwrap(),
         Fresh::new(&rig, "db1").unwrap(),
@@ -164,7 +179,7 @@ fn guests_with_nothing_configured_come_up_and_talk_over_their_pairs() {
     for (guest, address) in [(&web, WEB1.to_string()), (&db, DB1.to_string())] {
         let shown = guest.ip(&["-4", "address", "show", GUEST_INTERFACE]).unwrap();
         assert!(shown.contains(&format!("inet {address}/24")), "{shown}");
-        assert!(shown.contains("mtu 1500"), "{shown}");
+        assert!(shown.contains("mtu 1450"), "{shown}");
         let routes = guest.ip(&["-4", "route", "show"]).unwrap();
         assert!(routes.contains("default via 10.77.0.1 "), "{routes}");
     }
@@ -174,6 +189,9 @@ fn guests_with_nothing_configured_come_up_and_talk_over_their_pairs() {
         "lease=86400",
         "serverid=169.254.169.254",
         "subnet=255.255.255.0",
+        "dns=192.0.2.53",
+        "domain=corp.example",
+        "mtu=1450",
     ] {
         assert!(
             told.iter().any(|line| line == expected),
@@ -194,6 +212,17 @@ fn guests_with_nothing_configured_come_up_and_talk_over_their_pairs() {
     }
     rig.await_answer("web1", DB1_6).unwrap();
     rig.await_answer("db1", WEB1_6).unwrap();
+    let told = db.told().unwrap();
+    for expected in [
+        "new_domain_name_servers=192.0.2.53",
+        "new_domain_name=corp.example",
+        "new_dhcp6_name_servers=2001:db8::53",
+    ] {
+        assert!(
+            told.iter().any(|line| line == expected),
+            "{expected} was not told: {told:?}"
+        );
+    }
     // The router is there when the kernel looks whether it still is.
     let beyond = "2001:db8:77::1".parse::<std::net::Ipv6Addr>().unwrap();
     assert!(!rig.answers("web1", beyond).unwrap());

@@ -115,6 +115,15 @@ impl Registry {
         self.tell(what, Method::PUT, path, body, wait).await
     }
 
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<Reply<T>, Failure> {
+        self.tell(what, Method::PATCH, path, body, Duration::ZERO).await
+    }
+
     async fn tell<T: DeserializeOwned>(
         &self,
         what: &str,

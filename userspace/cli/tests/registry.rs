@@ -25,6 +25,9 @@ async fn every_verb_asks_for_what_it_says() {
         id: Uuid::new_v4(),
         name: "n1".into(),
         prefixes: vec![],
+        gateway: None,
+        dns: vec![],
+        domain: None,
         mtu: 1500
     });
     let host = json!({"id": Uuid::new_v4(), "name": "h1", "address": "192.0.2.1", "agent_port": 1,
@@ -151,6 +154,12 @@ async fn every_verb_asks_for_what_it_says() {
             &json!([pair]),
             "GET /api/v1/networks/default/pairs",
             Value::Null,
+        ),
+        (
+            "network set n1 --dns 192.0.2.53 --no-domain --mtu 1400",
+            &network,
+            "PATCH /api/v1/networks/n1",
+            json!({"dns": ["192.0.2.53"], "domain": "", "mtu": 1400}),
         ),
         ("host reset h1", &host, "POST /api/v1/hosts/h1/reset", Value::Null),
         (

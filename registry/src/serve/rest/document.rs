@@ -190,6 +190,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
     let all = [
         (Method::GET, item.get.as_mut()),
         (Method::PUT, item.put.as_mut()),
+        (Method::PATCH, item.patch.as_mut()),
         (Method::POST, item.post.as_mut()),
         (Method::DELETE, item.delete.as_mut()),
     ];
@@ -307,6 +308,15 @@ fn examples() -> Vec<(&'static str, Value)> {
             serde_json::to_value(rest::NewNetwork {
                 name: text("default"),
                 prefixes: vec![text("10.77.0.0/24"), text("fd77::/64")],
+                ..rest::NewNetwork::default()
+            }),
+        ),
+        example(
+            "NetworkChange",
+            serde_json::to_value(rest::NetworkChange {
+                dns: Some(vec![[192, 0, 2, 53].into()]),
+                domain: Some(text("corp.example")),
+                ..rest::NetworkChange::default()
             }),
         ),
         example(

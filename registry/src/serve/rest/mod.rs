@@ -63,7 +63,7 @@ fn documented() -> OpenApiRouter<Arc<Registry>> {
         .routes(routes!(status))
         .routes(routes!(list_audit))
         .routes(routes!(list_networks, create_network))
-        .routes(routes!(show_network))
+        .routes(routes!(show_network, configure_network))
         .routes(routes!(list_hosts, create_host))
         .routes(routes!(show_host))
         .routes(routes!(reset_host))
@@ -166,6 +166,29 @@ async fn create_network(
     created
         .map(|network| (StatusCode::CREATED, Json(network)))
         .map_err(|error| Problem::refused("the network was not created", &error))
+}
+
+#[utoipa::path(
+    patch,
+    path = "/networks/{network}",
+    summary = "Tell the guests of a network something else; what is left out stays",
+    params(("network" = String, Path)),
+    request_body = rest::NetworkChange,
+    responses((status = 200, body = rest::Network), Refused)
+)]
+async fn configure_network(
+    State(registry): Service,
+    Extension(caller): Extension<Caller>,
+    Path(network): Path<String>,
+    IfMatch(expected): IfMatch,
+    wishes: Body<rest::NetworkChange>,
+) -> Answer<rest::Network> {
+    let network = registry
+        .configure_network(actor(&caller), network, body(wishes)?, expected)
+        .await;
+    network
+        .map(Json)
+        .map_err(|error| Problem::refused("the network's guests are told nothing else", &error))
 }
 
 #[utoipa::path(

@@ -80,6 +80,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 pub(super) const CONDITIONAL: &[(Method, &str)] = &[
     (Method::POST, "/hosts/{host}/reset"),
     (Method::DELETE, "/hosts/{host}"),
+    (Method::PATCH, "/networks/{network}"),
     (Method::DELETE, "/networks/{network}"),
     (Method::DELETE, "/networks/{network}/vms/{vm}"),
     (Method::PUT, "/networks/{network}/vms/{vm}/addresses"),

@@ -5,6 +5,18 @@ use rusqlite::params;
 use std::net::Ipv4Addr;
 
 #[tokio::test]
+async fn guests_of_a_store_of_before_are_told_what_they_were_told() {
+    let bench = Bench::unsealed();
+    let store = bench.open().unwrap();
+    let networks = store.read(|view| view.list_networks("", 10)).await.unwrap();
+    for network in &networks {
+        assert_eq!(network.facts, Facts::of(&network.prefixes));
+        assert_eq!(network.facts.gateway, Some([10, 0, 0, 1].into()));
+    }
+    assert_eq!(networks.len(), 1);
+}
+
+#[tokio::test]
 async fn vms_and_pairs_of_a_store_of_before_keep_their_addresses_ids_and_references() {
     let bench = Bench::unsealed();
     let [one, two] = [1, 2].map(Uuid::from_u128);

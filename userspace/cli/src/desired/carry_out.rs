@@ -46,6 +46,7 @@ async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Opti
             let body = NewNetwork {
                 name: network.clone(),
                 prefixes: prefixes.clone(),
+                ..NewNetwork::default()
             };
             registry.post::<Network>(&what, "networks", &body).await?;
         }

@@ -31,6 +31,9 @@ fn network(name: &str, prefixes: &[&str]) -> Network {
         id: Uuid::nil(),
         name: name.to_owned(),
         prefixes: prefixes.iter().map(|prefix| (*prefix).to_owned()).collect(),
+        gateway: None,
+        dns: Vec::new(),
+        domain: None,
         mtu: 1500,
     }
 }

@@ -34,7 +34,10 @@ pub fn receive(carries: &Carries, packet: &Packet, slot: u32, now_ns: u64) -> Re
     if !grant::is_live(packet.protocol, memory::number(used), now_ns) {
         return Err(DropReason::Grant);
     }
-    memory::touch(used, now_ns, STEP_NS);
+    // An error is no part of the conversation: it would keep it open for whoever sends one from time to time.
+    if !packet.is_error {
+        memory::touch(used, now_ns, STEP_NS);
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //!
 //! What is recognised here is only what a client says to the server of its own tap. Everything else of these
 //! protocols goes the way of other packets: a server's message, an advertisement or a relay's message to a group dies
-//! as such; one to a peer needs a pair.
+//! as such, and no pair carries what a server says to a client.
 //!
 //! ```text
 //! DHCPv4  42   43      44     45     46    50    52      54       58       62       66       70       (from the frame's start)

@@ -21,6 +21,11 @@ use pairgate_abi::DropReason;
 pub const HEADER: usize = 8;
 /// Bytes behind the IP header of the packet inside an error that every error carries (RFC 792).
 const LEAST: usize = 8;
+/// Bytes behind an IP header that decisions may read: an ICMP error, and the headers that it carries. They are taken
+/// into the kernel's own memory before anything is judged: what is not could still be changed by a sender whose pages
+/// it shares, between the judgement and the delivery.
+pub const READ: usize = HEADER + Family::V6.header() + LEAST;
+const _: () = assert!(READ >= crate::transport::READ);
 
 /// True for errors. IPv4: destination unreachable, source quench, time exceeded, parameter problem. IPv6: every type
 /// below 128 (RFC 4443, section 2.1), those included that nobody has defined yet.

@@ -12,6 +12,7 @@ use crate::{
     Frame, Metadata, Packet,
     address::Address,
     ethernet::{self, Ethernet},
+    icmp,
     ip::{Family, Ip},
     nd,
     outer::Outer,
@@ -19,7 +20,7 @@ use crate::{
 use pairgate_abi::{DropReason, EVENT_UNKNOWN_HANDLE, Event, GATEWAY_MAC, Handle, InEntry, limits::BIG_NS};
 
 /// Bytes that the decisions may read, from the inner Ethernet header on.
-const READ_INNER: usize = ethernet::LENGTH + Family::V6.header() + crate::transport::READ;
+const READ_INNER: usize = ethernet::LENGTH + Family::V6.header() + icmp::READ;
 
 /// Bytes of a frame that the decisions may read, with the inner Ethernet header at this place.
 #[inline(always)]

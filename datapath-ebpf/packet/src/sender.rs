@@ -6,13 +6,15 @@
 use crate::{
     Frame, Metadata, Packet, address, configuration,
     ethernet::{self, Ethernet},
+    icmp,
     ip::{Family, Ip},
     nd,
 };
 use pairgate_abi::{DropReason, TapEntry};
 
 /// Bytes of a guest's frame that the decisions may read.
-pub const READ: usize = nd::READ;
+pub const READ: usize = ethernet::LENGTH + Family::V6.header() + icmp::READ;
+const _: () = assert!(READ >= nd::READ);
 
 /// What a guest said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

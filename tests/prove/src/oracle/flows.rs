@@ -37,7 +37,9 @@ impl Oracle {
         if !grant::is_live(packet.protocol, *used, now_ns) {
             return Err(DropReason::Grant);
         }
-        touch(used, now_ns, STEP_NS);
+        if !packet.is_error {
+            touch(used, now_ns, STEP_NS);
+        }
         Ok(())
     }
 }

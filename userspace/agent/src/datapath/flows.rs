@@ -96,8 +96,13 @@ impl Flows {
             let kept = self.pins.are_kept();
             kept.map_err(|error| failed("pin a table of", map::FLOWS)(error.into()))?;
             if let Some(table) = self.tables.remove(slot) {
-                let table = self.pin(*slot, table)?;
-                self.tables.insert(*slot, table);
+                match self.pin(*slot, table) {
+                    Ok(table) => {
+                        self.tables.insert(*slot, table);
+                    }
+                    // What the programs have must not be a table that we cannot empty any more.
+                    Err(_) => self.renew(*slot)?,
+                }
             }
         }
         Ok(bare)

@@ -46,7 +46,8 @@ pub(super) fn answer(message: &[u8], facts: &Facts) -> Result<Answer, Silence> {
         MessageType::Inform if own(asked.ciaddr()) => return reply(&asked, facts, Kind::Ack, None),
         MessageType::Inform => return Err(Silence::Unreadable),
         MessageType::Decline => {
-            tracing::warn!(
+            // Not louder: a guest says it as often as it likes.
+            tracing::debug!(
                 vm = facts.name,
                 "the guest says that somebody else has its IPv4 address"
             );

@@ -51,7 +51,8 @@ pub(super) fn answer(message: &[u8], from: Ipv6Addr, facts: &Facts) -> Result<An
         MessageType::InformationRequest => tell(facts, &mut told),
         MessageType::Release | MessageType::Decline => {
             if kind == MessageType::Decline {
-                tracing::warn!(
+                // Not louder: a guest says it as often as it likes.
+                tracing::debug!(
                     vm = facts.name,
                     "the guest says that somebody else has its IPv6 address"
                 );

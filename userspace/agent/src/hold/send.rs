@@ -31,6 +31,7 @@ impl Sender {
     pub fn open(host: IpAddr, mark: u32) -> io::Result<Self> {
         let domain = Domain::for_address(SocketAddr::new(host, 0));
         let underlay = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        // "Probe": never cut, and what strangers say of the way's MTU by ICMP is not believed.
         match host {
             IpAddr::V4(_) => {
                 set(&underlay, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)?;
@@ -38,7 +39,7 @@ impl Sender {
                     &underlay,
                     libc::IPPROTO_IP,
                     libc::IP_MTU_DISCOVER,
-                    libc::IP_PMTUDISC_DO,
+                    libc::IP_PMTUDISC_PROBE,
                 )?;
             }
             IpAddr::V6(_) => {
@@ -47,7 +48,7 @@ impl Sender {
                     &underlay,
                     libc::IPPROTO_IPV6,
                     libc::IPV6_MTU_DISCOVER,
-                    libc::IPV6_PMTUDISC_DO,
+                    libc::IPV6_PMTUDISC_PROBE,
                 )?;
             }
         }

@@ -96,7 +96,9 @@ impl<T: Tables> Ledger<T> {
                     if !used.is_some_and(live) {
                         return Ok(Err(DropReason::Grant));
                     }
-                    self.tables.note_flow(entry.local_slot, question, now)?;
+                    if !packet.is_error {
+                        self.tables.note_flow(entry.local_slot, question, now)?;
+                    }
                 }
                 Err(reason) => return Ok(Err(reason)),
             }

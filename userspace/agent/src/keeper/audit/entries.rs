@@ -221,7 +221,10 @@ impl<T: Tables> Ledger<T> {
                 Kind::Altered,
                 format!("{} ended {verb} than granted", map::LEASE),
             ));
-            self.tables.set_lease(declared)?;
+            // A lease that somebody has ended early stays ended until the registry's next answer: nothing is opened here.
+            if lease > declared {
+                self.tables.set_lease(declared)?;
+            }
         }
         Ok(())
     }

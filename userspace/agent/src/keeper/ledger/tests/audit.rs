@@ -92,6 +92,16 @@ fn what_a_denial_has_taken_is_a_stray_when_somebody_writes_it_again() {
     );
 }
 
+/// Wrong if it fails: whoever has ended a host's lease by hand has it opened again by the auditor.
+#[test]
+fn a_lease_that_was_ended_early_is_reported_and_stays_ended() {
+    let (kernel, case) = (Fake::default(), good());
+    let mut ledger = running(&kernel, &case, 1);
+    kernel.0.borrow_mut().lease = BootTime::ZERO;
+    assert_eq!(audit(&mut ledger, 8, NOW), [Kind::Altered]);
+    assert_eq!(kernel.0.borrow().lease, BootTime::ZERO);
+}
+
 #[test]
 fn rows_ways_lease_and_tables_are_put_right() {
     let (kernel, case) = (Fake::default(), good());

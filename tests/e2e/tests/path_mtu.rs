@@ -79,18 +79,20 @@ fn guests_find_out_what_their_pair_carries() {
     links::set_up(&rig.lab.netns("h1"), UPLINK, None, Some(UPLINK_MTU)).unwrap();
     for peer in peers {
         let guest = rig.lab.netns("web1");
+        let mut last = String::new();
         // Until the agent has seen the uplink's new MTU everything goes out, and dies there.
-        patience::until(PATIENCE, "a datagram is refused by the guest's own stack", || {
-            let refused = guest.run(|| {
+        let told = patience::until(PATIENCE, "a datagram is refused by the guest's own stack", || {
+            let (sent, known) = guest.run(|| {
                 let socket = connected((peer, 4000));
                 looks_for_the_mtu(&socket, peer.is_ipv4());
-                let sent = socket.send(&[7; 1400]);
-                let known = known_mtu(&socket, peer.is_ipv4());
-                sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) && known == INSIDE
+                (socket.send(&[7; 1400]), known_mtu(&socket, peer.is_ipv4()))
             })?;
-            Ok(refused.then_some(()))
-        })
-        .unwrap();
+            last = format!("to {peer}: {sent:?}, and its stack knows {known}");
+            let refused = sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE));
+            Ok((refused && known == INSIDE).then_some(()))
+        });
+        let answered = rig.dropped("h1", "from_tap", "too_big").unwrap();
+        told.unwrap_or_else(|error| panic!("{error:#}; {last}; too big so far: {answered}"));
     }
     for peer in peers {
         let came = rig.tcp("web1", ("db1", peer), MEGABYTE, PATIENCE).unwrap();

@@ -46,6 +46,7 @@ const SITE: &str = r#"
     [[network]]
     name = "blue"
     prefixes = ["10.9.0.0/24"]
+    dns = ["192.0.2.53"]
     [[vm]]
     name = "web1"
     addresses = ["10.77.0.11", "fd77::11"]
@@ -121,6 +122,12 @@ fn a_file_is_compared_applied_once_and_takes_pairs_away_only_when_told() {
     assert_eq!(rig.ping("web1", pairgate_e2e::DB1, 3, 56).unwrap().received, 0);
     assert_eq!(call(&rig, &["diff", "--deny-unlisted-pairs"], &file).0, 0);
     assert!(rig.answers("web1", DB2).unwrap(), "a listed pair was cut");
+
+    let other = SITE.replace("192.0.2.53", "192.0.2.54");
+    let (code, answer) = call(&rig, &["apply"], &site(&folder, &other));
+    assert_eq!((code, changes(&answer)), (0, vec!["set_network"]), "{answer}");
+    let blue = rig.lab.json(&["network", "show", "blue"]).unwrap();
+    assert_eq!(blue["dns"], serde_json::json!(["192.0.2.54"]));
 
     for (text, code, words) in [
         (

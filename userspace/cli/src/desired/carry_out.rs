@@ -41,14 +41,26 @@ pub(super) async fn all(registry: &Registry, report: &mut Report, timeout_secs: 
 async fn one(registry: &Registry, step: &Step, timeout_secs: u64) -> Result<Option<Failure>, Failure> {
     let mut unconfirmed = None;
     match step {
-        Step::CreateNetwork { network, prefixes } => {
+        Step::CreateNetwork {
+            network,
+            prefixes,
+            told,
+        } => {
             let what = format!("cannot create network {network}");
             let body = NewNetwork {
                 name: network.clone(),
                 prefixes: prefixes.clone(),
-                ..NewNetwork::default()
+                gateway: told.gateway,
+                dns: told.dns.clone().unwrap_or_default(),
+                domain: told.domain.clone().filter(|domain| !domain.is_empty()),
+                mtu: told.mtu,
             };
             registry.post::<Network>(&what, "networks", &body).await?;
+        }
+        Step::SetNetwork { network, told } => {
+            let what = format!("cannot configure network {network}");
+            let path = format!("networks/{network}");
+            registry.patch::<Network>(&what, &path, told).await?;
         }
         Step::CreateVm {
             network,

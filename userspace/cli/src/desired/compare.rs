@@ -2,7 +2,7 @@
 //! decides what `apply` may do.
 
 use super::file::{Fault, Wanted, WantedNetwork, WantedVm, unordered};
-use pairgate_api::rest::{Host, Network, Pair, Vm};
+use pairgate_api::rest::{Host, Network, NetworkChange, Pair, Vm};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -28,6 +28,14 @@ pub(super) enum Step {
     CreateNetwork {
         network: String,
         prefixes: Vec<String>,
+        /// What its guests are told, as far as the file says it.
+        #[serde(flatten)]
+        told: NetworkChange,
+    },
+    SetNetwork {
+        network: String,
+        #[serde(flatten)]
+        told: NetworkChange,
     },
     SetAddresses {
         network: String,
@@ -102,8 +110,16 @@ impl fmt::Display for Step {
             } => {
                 write!(f, "- pair {one} <-> {other} in {network}")
             }
-            Self::CreateNetwork { network, prefixes } => {
-                write!(f, "+ network {network}: {}", prefixes.join(", "))
+            Self::CreateNetwork {
+                network,
+                prefixes,
+                told,
+            } => {
+                write!(f, "+ network {network}: {}", prefixes.join(", "))?;
+                facts(told).iter().try_for_each(|fact| write!(f, ", {fact}"))
+            }
+            Self::SetNetwork { network, told } => {
+                write!(f, "~ network {network}: {}", facts(told).join(", "))
             }
             Self::SetAddresses {
                 network,
@@ -265,6 +281,7 @@ fn compare_network(wanted: &WantedNetwork, known: &Known, plan: &mut Plan) {
         plan.steps.push(Step::CreateNetwork {
             network: name.to_owned(),
             prefixes: wanted.prefixes.clone(),
+            told: wanted.told.clone(),
         });
         return;
     };
@@ -279,6 +296,51 @@ fn compare_network(wanted: &WantedNetwork, known: &Known, plan: &mut Plan) {
             ),
         });
     }
+    let told = missing(&wanted.told, there);
+    if told != NetworkChange::default() {
+        plan.steps.push(Step::SetNetwork {
+            network: name.to_owned(),
+            told,
+        });
+    }
+}
+
+/// What the file says of a network and is not so yet.
+fn missing(wanted: &NetworkChange, there: &Network) -> NetworkChange {
+    let domain = there.domain.clone().unwrap_or_default();
+    NetworkChange {
+        gateway: wanted.gateway.filter(|gateway| there.gateway != Some(*gateway)),
+        dns: wanted.dns.clone().filter(|dns| *dns != there.dns),
+        domain: wanted.domain.clone().filter(|wanted| *wanted != domain),
+        mtu: wanted.mtu.filter(|mtu| there.mtu != *mtu),
+    }
+}
+
+/// One after the other, as a person reads them.
+fn facts(told: &NetworkChange) -> Vec<String> {
+    let NetworkChange {
+        gateway,
+        dns,
+        domain,
+        mtu,
+    } = told;
+    let dns = dns.as_ref().map(|servers| match servers.is_empty() {
+        true => "no DNS server".to_owned(),
+        false => format!("DNS {}", list(servers)),
+    });
+    let domain = domain.as_ref().map(|name| match name.is_empty() {
+        true => "no domain".to_owned(),
+        false => format!("domain {name}"),
+    });
+    [
+        gateway.map(|gateway| format!("gateway {gateway}")),
+        dns,
+        domain,
+        mtu.map(|mtu| format!("MTU {mtu}")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn compare_vm(wanted: &WantedVm, there: Option<&Vm>, plan: &mut Plan) {

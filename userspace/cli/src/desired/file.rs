@@ -4,13 +4,14 @@
 //! are faults, because a misspelt one would silently mean nothing.
 
 use crate::arguments::Name;
+use pairgate_api::rest::NetworkChange;
 use pairgate_token::Grants;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use toml::Spanned;
 
@@ -35,6 +36,8 @@ pub(super) struct WantedNetwork {
     pub(super) line: usize,
     pub(super) name: Name,
     pub(super) prefixes: Vec<String>,
+    /// What the file says of what guests are told.
+    pub(super) told: NetworkChange,
 }
 
 #[derive(Debug)]
@@ -83,6 +86,10 @@ struct Raw {
 struct RawNetwork {
     name: Spanned<Name>,
     prefixes: Vec<String>,
+    gateway: Option<Ipv4Addr>,
+    dns: Option<Vec<IpAddr>>,
+    domain: Option<String>,
+    mtu: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -165,6 +172,12 @@ impl Wanted {
                     line: lines.number(entry.name.span().start),
                     name: entry.name.into_inner(),
                     prefixes: entry.prefixes,
+                    told: NetworkChange {
+                        gateway: entry.gateway,
+                        dns: entry.dns,
+                        domain: entry.domain.map(|domain| domain.to_ascii_lowercase()),
+                        mtu: entry.mtu,
+                    },
                 })
                 .collect(),
             vms,
@@ -324,6 +337,11 @@ mod tests {
                 "invalid IP address",
             ),
             ("[[network]]\nname = \"n\"", 1, "missing field `prefixes`"),
+            (
+                "[[network]]\nname = \"n\"\nprefixes = []\ndns = [\"one\"]",
+                4,
+                "invalid IP address",
+            ),
             ("[[vm]]\nname = \"a\"\naddresses = []", 3, "leave addresses out"),
             (
                 "[[vm]]\nname = \"a\"\naddresses = [\"fd77::1\", \"fd77:0::1\"]",

@@ -25,7 +25,8 @@ use std::path::PathBuf;
 const FILE_FORM: &str = "The file is TOML. Everything in it may be left out; network is that of --network then:\n  \
     [[network]]\n  \
     name = \"default\"\n  \
-    prefixes = [\"10.77.0.0/24\", \"fd77::/64\"]\n\n  \
+    prefixes = [\"10.77.0.0/24\", \"fd77::/64\"]\n  \
+    dns = [\"192.0.2.53\"]                     # gateway, domain and mtu likewise: what guests are told\n\n  \
     [[vm]]\n  \
     name = \"web1\"\n  \
     network = \"default\"\n  \

@@ -52,16 +52,64 @@ fn host(name: &str) -> Host {
     }
 }
 
+fn tell(network: &mut Network, told: NetworkChange) {
+    network.gateway = told.gateway.or(network.gateway);
+    network.mtu = told.mtu.unwrap_or(network.mtu);
+    network.dns = told.dns.unwrap_or_else(|| network.dns.clone());
+    if let Some(domain) = told.domain {
+        network.domain = Some(domain).filter(|domain| !domain.is_empty());
+    }
+}
+
+#[test]
+fn what_guests_are_told_is_set_where_the_file_says_it_and_only_where_it_differs() {
+    let text = SITE.replace(
+        "[[vm]]\nname = \"web1\"",
+        "gateway = \"10.77.0.9\"\ndns = [\"192.0.2.53\", \"192.0.2.54\"]\ndomain = \"Corp.Example\"\n\n[[vm]]\nname = \"web1\"",
+    );
+    let mut known = Known {
+        networks: vec![Network {
+            mtu: 9000,
+            dns: vec![[192, 0, 2, 54].into(), [192, 0, 2, 53].into()],
+            domain: Some("corp.example".to_owned()),
+            ..network("default", &["10.77.0.0/24"])
+        }],
+        hosts: vec![host("h1")],
+        ..Known::default()
+    };
+    let said = |plan: &Plan| plan.steps.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let plan = compare(&wanted(&text), &known, false).unwrap();
+    let expected = "~ network default: gateway 10.77.0.9, DNS 192.0.2.53, 192.0.2.54";
+    assert_eq!(said(&plan)[0], expected, "order counts, letters' case does not");
+    for step in &plan.steps {
+        carry_out(&mut known, step);
+    }
+    assert_eq!(known.networks[0].mtu, 9000, "what the file leaves out changed");
+    let plan = compare(&wanted(&text), &known, false).unwrap();
+    assert!(plan.is_empty(), "{}", plan.describe());
+
+    let nothing = text.replace("[\"192.0.2.53\", \"192.0.2.54\"]", "[]");
+    let nothing = nothing.replace("Corp.Example", "");
+    let plan = compare(&wanted(&nothing), &known, false).unwrap();
+    assert_eq!(said(&plan), ["~ network default: no DNS server, no domain"]);
+}
+
 /// Does to the known state what the registry does for a step.
 fn carry_out(known: &mut Known, step: &Step) {
     match step.clone() {
         Step::CreateNetwork {
             network: name,
             prefixes,
+            told,
         } => {
             let mut made = network(&name, &[]);
             made.prefixes = prefixes;
+            tell(&mut made, told);
             known.networks.push(made);
+        }
+        Step::SetNetwork { network: name, told } => {
+            let there = known.networks.iter_mut().find(|network| network.name == name);
+            tell(there.unwrap(), told);
         }
         Step::CreateVm {
             network,

@@ -62,6 +62,7 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
     programs::build_as_root(place)?;
     interrupt::heed()?;
     if wanted.hostile {
+        programs::build_released(place)?;
         let how_long = Duration::from_secs(wanted.seconds);
         return hostile::run(place, wanted.rounds, how_long, wanted.json.as_deref());
     }

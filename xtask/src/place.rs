@@ -50,6 +50,11 @@ impl Place {
     pub(crate) fn programs(&self) -> PathBuf {
         self.target.join("debug")
     }
+
+    /// The same, built as users have them.
+    pub(crate) fn released(&self) -> PathBuf {
+        self.target.join("release")
+    }
 }
 
 /// The cargo that runs us, so that a build started by us uses the same compiler.

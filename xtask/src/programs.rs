@@ -9,8 +9,25 @@ use std::process::Command;
 /// The packages whose programs run in a laboratory.
 const PACKAGES: [&str; 4] = ["pairgate-registry", "pairgate-agent", "pairgate", "pairgate-lab"];
 
+/// How they are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    Dev,
+    /// As users have them: what agent and registry cost is measured with these.
+    Release,
+}
+
 /// Builds them, so that [`Place::programs`] holds them all.
 pub(crate) fn build(place: &Place) -> Result<()> {
+    build_in(place, Profile::Dev)
+}
+
+/// Builds them as users have them, so that [`Place::released`] holds them all.
+pub(crate) fn build_released(place: &Place) -> Result<()> {
+    build_in(place, Profile::Release)
+}
+
+fn build_in(place: &Place, profile: Profile) -> Result<()> {
     // Whoever has to be asked for something before the first part can be built gets the second all the same.
     let asked = match ebpf::build(place, false) {
         Err(error) if !error.is::<outcome::NeedsCaller>() => return Err(error),
@@ -24,12 +41,20 @@ pub(crate) fn build(place: &Place) -> Result<()> {
     for package in PACKAGES {
         command.args(["--package", package]);
     }
-    let what = "building registry, agent, CLI and laboratory";
-    Step {
-        what,
-        usually: "3 minutes the first time",
-    }
-    .run(&mut command)?;
+    let (what, usually) = match profile {
+        Profile::Dev => (
+            "building registry, agent, CLI and laboratory",
+            "3 minutes the first time",
+        ),
+        Profile::Release => {
+            command.arg("--release");
+            (
+                "building registry, agent, CLI and laboratory as users have them",
+                "6 minutes the first time",
+            )
+        }
+    };
+    Step { what, usually }.run(&mut command)?;
     asked
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use pairgate_lab::guard::Lab;
 use pairgate_lab::links;
 use pairgate_lab::netns::Netns;
-use pairgate_lab::plan::{GATEWAY_MAC, GUEST_INTERFACE, GUESTS, PAIR};
+use pairgate_lab::plan::{GATEWAY_MAC, GUEST_INTERFACE, GUEST_MTU, GUESTS, PAIR};
 use pairgate_lab::probe::{Dropper, Hail, forge, keep_to};
 use pairgate_lab::{interrupt, plan::Prefix, programs::Programs, settings::Ports, settings::Wishes};
 use serde::Serialize;
@@ -28,6 +28,13 @@ const THROUGHPUT_FLOOR: f64 = 0.95;
 const TAIL_CEILING: f64 = 1.20;
 /// Different frames of a class that has many.
 const MANY: u16 = 4096;
+
+/// The port that the hostile guest has a pair for.
+const GRANTED: u16 = 9;
+/// How far a frame that is too big is over its pair's MTU: as far as a veth device takes what is over its own.
+const OVER: u32 = 4;
+/// Of IPv4 and UDP.
+const HEADERS: u32 = 28;
 
 /// Offsets in a frame of IPv4 and UDP.
 const ETHERTYPE: usize = 12;
@@ -112,7 +119,7 @@ pub(super) fn run(place: &Place, rounds: u32, how_long: Duration, json: Option<&
     };
     eprintln!("==> the ground: a laboratory with veth ports (usually 10 s)");
     let say = &mut |step: &str| eprintln!("    {step}");
-    let programs = Programs::in_folder(&place.programs());
+    let programs = Programs::in_folder(&place.released());
     let lab = Lab::start(
         Prefix::new("pghost-")?,
         &place.target.join("bench-hostile"),
@@ -121,8 +128,14 @@ pub(super) fn run(place: &Place, rounds: u32, how_long: Duration, json: Option<&
         say,
     )?;
     // A pair of its own, so that there is something to be refused by a grant.
-    lab.cli()
-        .done(&["pair", "allow", HOSTILE, PAIR.0, "udp/9", "--one-way"])?;
+    lab.cli().done(&[
+        "pair",
+        "allow",
+        HOSTILE,
+        PAIR.0,
+        &format!("udp/{GRANTED}"),
+        "--one-way",
+    ])?;
     let way = Way::new(lab.netns(PAIR.0), lab.netns(PAIR.1))?;
     super::open(&way)?;
     let processors = std::thread::available_parallelism()?.get();
@@ -138,6 +151,9 @@ pub(super) fn run(place: &Place, rounds: u32, how_long: Duration, json: Option<&
         processor: apart.then_some(0),
         how_long,
     };
+    // Guests may set what they like on their own side; hosts take no notice.
+    let mtu = Some(GUEST_MTU + OVER);
+    links::set_up(&ground.guest, GUEST_INTERFACE, None, mtu)?;
     let floods = floods(ends(&ground)?)?;
     let seconds = floods.len() as u64 * u64::from(rounds) * 2 * (2 * how_long.as_secs() + 1);
     eprintln!(
@@ -146,8 +162,8 @@ pub(super) fn run(place: &Place, rounds: u32, how_long: Duration, json: Option<&
         seconds.div_ceil(60)
     );
     let mut lines = Vec::new();
-    for (name, frames) in floods {
-        lines.push(ground.against(name, &frames, rounds)?);
+    for flood in &floods {
+        lines.push(ground.against(flood, rounds)?);
     }
     print(&lines, rounds);
     if let Some(path) = json {
@@ -199,7 +215,8 @@ struct Ground {
 }
 
 impl Ground {
-    fn against(&self, flood: &'static str, frames: &[Vec<u8>], rounds: u32) -> Result<Line> {
+    fn against(&self, flood: &Flood, rounds: u32) -> Result<Line> {
+        let name = flood.name;
         let (mut throughput, mut tail) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
         let mut rate = [Vec::new(), Vec::new()];
         for round in 0..rounds as usize {
@@ -207,8 +224,8 @@ impl Ground {
                 // Who goes first changes from round to round.
                 let side = (round + turn) % 2;
                 let [stream, p99, arrived] = self
-                    .under(frames, side == 1)
-                    .with_context(|| format!("under the flood: {flood}"))?;
+                    .under(flood, side == 1)
+                    .with_context(|| format!("under the flood: {name}"))?;
                 throughput[side].push(stream);
                 tail[side].push(p99);
                 rate[side].push(arrived);
@@ -216,9 +233,9 @@ impl Ground {
         }
         let (throughput, tail) = (Against::new(throughput), Against::new(tail));
         let verdict = verdict(&throughput, &tail);
-        eprintln!("    {flood}: {:.2} {:.2}", throughput.ratio, tail.ratio);
+        eprintln!("    {name}: {:.2} {:.2}", throughput.ratio, tail.ratio);
         Ok(Line {
-            flood,
+            flood: name,
             rate: rate.map(|rates| median(&rates)),
             throughput,
             tail,
@@ -227,13 +244,18 @@ impl Ground {
     }
 
     /// One measurement of throughput, p99 and the flood's own rate.
-    fn under(&self, frames: &[Vec<u8>], drops_at_once: bool) -> Result<[f64; 3]> {
+    fn under(&self, flood: &Flood, is_rival: bool) -> Result<[f64; 3]> {
         interrupt::go_on()?;
+        let (frames, drops_at_once) = match (&flood.rival, is_rival) {
+            (_, false) => (&flood.frames, false),
+            (Rival::Dropped, true) => (&flood.frames, true),
+            (Rival::Frames(frames), true) => (frames, false),
+        };
         let tap = format!("tap-{HOSTILE}");
         let index = links::interface_index(&self.host, &tap)?;
         let dropper = drops_at_once.then(|| self.host.run(|| Dropper::start(index)));
         let _dropper = dropper.transpose()?.transpose()?;
-        let (many, processor) = (frames.to_vec(), self.processor);
+        let (many, processor) = (frames.clone(), self.processor);
         let hail = self
             .guest
             .run(|| Hail::of_many(GUEST_INTERFACE, many, processor))??;
@@ -269,8 +291,28 @@ fn each(many: u16, frame: impl FnMut(u16) -> Result<Vec<u8>>) -> Result<Vec<Vec<
     (0..many).map(frame).collect()
 }
 
-/// Its name, and the frames that are sent in turn.
-type Flood = (&'static str, Vec<Vec<u8>>);
+/// What a hostile guest sends.
+struct Flood {
+    name: &'static str,
+    /// Sent in turn.
+    frames: Vec<Vec<u8>>,
+    rival: Rival,
+}
+
+/// What a flood is compared with.
+enum Rival {
+    /// The same, into a tap whose program drops it at once.
+    Dropped,
+    /// Others, judged by our programs too: where the flood passes, dropping it would also save its way.
+    Frames(Vec<Vec<u8>>),
+}
+
+impl Flood {
+    fn dropped((name, frames): (&'static str, Vec<Vec<u8>>)) -> Self {
+        let rival = Rival::Dropped;
+        Self { name, frames, rival }
+    }
+}
 
 fn floods(ends: forge::Ends) -> Result<Vec<Flood>> {
     let datagram = |ends, ports| forge::udp(ends, ports, &[0; 18]);
@@ -297,7 +339,14 @@ fn floods(ends: forge::Ends) -> Result<Vec<Flood>> {
         ..ends
     };
     let one = |frame: Vec<u8>| vec![frame; 64];
-    Ok(vec![
+    let too_big = vec![0; (GUEST_MTU + OVER - HEADERS) as usize];
+    let many = Flood {
+        name: "conversations of a grant, against one (G28)",
+        // More than a flow table holds, so that each finds its place by throwing another out.
+        frames: each(4 * MANY, |number| datagram(ends, (1024 + number, GRANTED)))?,
+        rival: Rival::Frames(one(datagram(ends, (1024, GRANTED))?)),
+    };
+    let mut floods: Vec<Flood> = vec![
         ("broadcast (G19)", one(datagram(all, (9, 9))?)),
         ("multicast (G19)", one(datagram(group, (5353, 5353))?)),
         (
@@ -341,7 +390,16 @@ fn floods(ends: forge::Ends) -> Result<Vec<Flood>> {
                 &[192, 0, 2, 1],
             )),
         ),
-    ])
+        (
+            "too big, answered (G22)",
+            one(forge::udp(ends, (9, GRANTED), &too_big)?),
+        ),
+    ]
+    .into_iter()
+    .map(Flood::dropped)
+    .collect();
+    floods.push(many);
+    Ok(floods)
 }
 
 fn put(mut frame: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {

@@ -50,6 +50,9 @@ pub(crate) struct Wanted {
     /// Measure instead what a hostile guest's floods cost a neighbour; ends with an error if it is too much
     #[arg(long)]
     hostile: bool,
+    /// With --hostile: only floods whose name has this in it
+    #[arg(long, value_name = "TEXT", requires = "hostile")]
+    flood: Option<String>,
     /// Make this measurement alone; may be given again
     #[arg(long, value_enum)]
     only: Vec<Measure>,
@@ -63,8 +66,13 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
     interrupt::heed()?;
     if wanted.hostile {
         programs::build_released(place)?;
-        let how_long = Duration::from_secs(wanted.seconds);
-        return hostile::run(place, wanted.rounds, how_long, wanted.json.as_deref());
+        let wanted = hostile::Wanted {
+            rounds: wanted.rounds,
+            how_long: Duration::from_secs(wanted.seconds),
+            flood: wanted.flood.as_deref(),
+            json: wanted.json.as_deref(),
+        };
+        return hostile::run(place, &wanted);
     }
     let programs = Programs::in_folder(&place.programs());
     let wishes = Wishes {
@@ -104,6 +112,13 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The part of it that `prove` runs: what a hostile guest costs a neighbour.
+pub(crate) fn hostile(place: &Place) -> Result<()> {
+    programs::build_released(place)?;
+    interrupt::heed()?;
+    hostile::run(place, &hostile::Wanted::default())
 }
 
 /// A pair opens with its first packet, and the rival learns its neighbours.

@@ -2,7 +2,7 @@
 //! fetches itself.
 
 use crate::place::{self, Place};
-use crate::{programs, quality, step, turn};
+use crate::{bench, programs, quality, step, turn};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 6] = [
+const STAGES: [Stage; 7] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -54,6 +54,10 @@ const STAGES: [Stage; 6] = [
     Stage {
         name: "fuzz",
         work: |place, _| quality::fuzz::run(place, &quality::fuzz::Wanted::short()),
+    },
+    Stage {
+        name: "hostile guest",
+        work: |place, _| bench::hostile(place),
     },
     Stage {
         name: "debian guest",

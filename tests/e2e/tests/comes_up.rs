@@ -5,7 +5,12 @@
 use anyhow::{Context, Result, ensure};
 use etherparse::PacketBuilder;
 use pairgate_e2e::{DB1, DB1_6, DB2, MARK, PATIENCE, Rig, WEB1, WEB1_6, carries_mark};
-use pairgate_lab::{patience, plan::GUEST_INTERFACE, probe::RawSender, process::output_within};
+use pairgate_lab::{
+    links, patience,
+    plan::{GUEST_INTERFACE, UPLINK},
+    probe::RawSender,
+    process::output_within,
+};
 use pairgate_machine::apt;
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 use tempfile::TempDir;
@@ -235,6 +240,13 @@ fn guests_with_nothing_configured_come_up_and_talk_over_their_pairs() {
         !rig.answers("web1", DB2).unwrap(),
         "configuration has opened a pair"
     );
+    // What the uplink carries less our headers is less than the network's MTU from now on.
+    links::set_up(&rig.lab.netns("h1"), UPLINK, None, Some(1480)).unwrap();
+    patience::until(PATIENCE, "the guest is told what the uplink carries", || {
+        web.udhcpc()?;
+        Ok(web.told()?.contains(&"mtu=1430".to_owned()).then_some(()))
+    })
+    .unwrap();
     let status = rig.lab.json(&["status", "--host", "h1"]).unwrap();
     let told = status["vms"][0]["told"].to_string();
     for word in ["\"ack\"", "\"reply\"", "\"advertisement\""] {

@@ -5,10 +5,11 @@ use crate::{
     certificate::Stage,
     clock::{BootTime, RegistryClock},
     enrol::HostRecord,
-    guest_config::{Given, Told},
+    guest_config::{Facts, Given, Told},
     keeper::{Board, KeeperHandle, Kind, PairRow, View},
     renew::{Standing, wall_unix_ms},
     totals::{SlotCounts, Totals},
+    uplink::Uplink,
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use pairgate_api::local::{
@@ -31,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone, Debug)]
 pub struct Local {
     pub host: HostRecord,
-    pub uplink: String,
+    pub uplink: Uplink,
     pub keeper: KeeperHandle,
     pub totals: Arc<Totals>,
     pub connected: watch::Receiver<bool>,
@@ -83,12 +84,12 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
         host: local.host.name.clone(),
         host_id: local.host.host_id,
         address: local.host.address,
-        uplink: local.uplink.clone(),
+        uplink: local.uplink.name.clone(),
         registry_connected: *local.connected.borrow(),
         applied_revision: view.applied,
         lease_left_ms: millis(lease_left),
         survives_ms: millis(last_pair.unwrap_or_default().min(lease_left)),
-        vms: vms(&view, &local.given),
+        vms: vms(&view, &local),
         pairs: rows.into_iter().map(|row| pair(row, now)).collect(),
         tombstones: view
             .goal
@@ -120,7 +121,8 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn vms(view: &View, given: &Given) -> Vec<LocalVm> {
+fn vms(view: &View, local: &Local) -> Vec<LocalVm> {
+    let (given, inner) = (&local.given, local.uplink.largest_inner());
     let guests = view.goal.iter().flat_map(|goal| goal.guests.values());
     let mut vms: Vec<_> = guests
         .map(|guest| LocalVm {
@@ -137,7 +139,7 @@ fn vms(view: &View, given: &Given) -> Vec<LocalVm> {
             gateway: guest.told.gateway,
             dns: guest.told.dns.clone(),
             domain: guest.told.domain.clone(),
-            mtu: u32::from(guest.mtu),
+            mtu: u32::from(Facts::of(guest, inner).mtu),
             told: given.of(guest.id).into_iter().map(told).collect(),
         })
         .collect();
@@ -200,7 +202,7 @@ async fn drops(State(local): State<Local>) -> Json<Drops> {
         let mut nobody = local.totals.of_slot(0);
         nobody.add(&local.totals.retired());
         list(&mut answer, &nobody, None);
-        for vm in vms(&view, &local.given) {
+        for vm in vms(&view, &local) {
             let seat = view.guests.get(&vm.id).and_then(|guest| guest.seat);
             if let Some(seat) = seat {
                 list(&mut answer, &local.totals.of_slot(seat.slot), Some(&vm));

@@ -215,6 +215,7 @@ impl Agent {
             metrics: metrics.clone(),
             given: given.clone(),
             socket,
+            uplink: uplink.clone(),
         };
         let shared = Shared {
             record,

@@ -1,4 +1,5 @@
-//! What a guest is told about itself. It comes from the goal state alone, and is read anew for every question.
+//! What a guest is told about itself. It comes from the goal state, and from the uplink as far as it limits the MTU, and
+//! is read anew for every question.
 
 use crate::goal::Guest;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,6 +11,9 @@ pub(super) const LEASE_SECS: u32 = 86_400;
 pub(super) const RENEW_SECS: u32 = LEASE_SECS / 2;
 /// When it asks any server: seven eighths.
 pub(super) const REBIND_SECS: u32 = LEASE_SECS / 8 * 7;
+
+/// No guest is told of less (RFC 8200, section 5): where that does not fit, answers to what is too big remain.
+const LEAST_MTU: u16 = 1280;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn of(guest: &Guest) -> Self {
+    /// Of this guest on a host whose uplink carries packets of guests up to `largest_inner` bytes.
+    pub fn of(guest: &Guest, largest_inner: u16) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for own in &guest.addresses {
             match own.address {
@@ -47,7 +52,7 @@ impl Facts {
             gateway: guest.told.gateway,
             dns: guest.told.dns.clone(),
             domain: guest.told.domain.clone(),
-            mtu: guest.mtu,
+            mtu: guest.mtu.min(largest_inner.max(LEAST_MTU)),
         }
     }
 

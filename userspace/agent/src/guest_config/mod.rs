@@ -38,6 +38,7 @@ use crate::{
     metrics::Metrics,
     ring,
     tap_socket::TapSocket,
+    uplink::Uplink,
 };
 use aya::maps::{MapData, RingBuf};
 use pairgate_abi::Question;
@@ -67,6 +68,7 @@ pub struct Configurator {
     pub metrics: Arc<Metrics>,
     pub given: Arc<Given>,
     pub socket: TapSocket,
+    pub uplink: Uplink,
 }
 
 impl Configurator {
@@ -128,7 +130,7 @@ impl Configurator {
         let view = self.keeper.view();
         let guest = view.guest_of_tap(question.tap).filter(|guest| guest.mac == mac);
         let guest = guest.ok_or(Silence::NoGuest)?;
-        let facts = Facts::of(guest);
+        let facts = Facts::of(guest, self.uplink.largest_inner());
         let answer = answer(asked, &facts)?;
         self.socket
             .send(question.tap, &answer.frame)
@@ -150,7 +152,10 @@ impl Configurator {
                 continue;
             };
             // A guest that is not there hears it when it asks.
-            if let Ok(answer) = advertise::answer(Ipv6Addr::UNSPECIFIED, &Facts::of(guest)) {
+            if let Ok(answer) = advertise::answer(
+                Ipv6Addr::UNSPECIFIED,
+                &Facts::of(guest, self.uplink.largest_inner()),
+            ) {
                 let _ = self.socket.send(tap, &answer.frame);
             }
         }

@@ -113,7 +113,7 @@ fn show(
     let scrape = Scrape::new(&shared.metrics, seen)?;
     let local = Local {
         host: shared.record.clone(),
-        uplink: shared.uplink.name.clone(),
+        uplink: shared.uplink.clone(),
         keeper: shared.keeper.clone(),
         totals: shared.totals.clone(),
         connected: told.connected.subscribe(),

@@ -3,15 +3,17 @@
 use super::{Finding, kernel as system};
 use crate::health;
 use nix::sys::statfs::{FsType, statfs};
-use pairgate_api::local::AgentStatus;
+use pairgate_api::local::{AgentStatus, LocalVm};
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Oldest kernel with TCX.
 const KERNEL_MIN: (u32, u32) = (6, 6);
 /// What the overlay adds to a guest's packet over IPv4: IPv4, UDP, VXLAN and the inner Ethernet header.
-const OVERLAY_BYTES: u32 = 50;
+const OVERLAY_BYTES_V4: u32 = 50;
+const OVERLAY_BYTES_V6: u32 = 70;
 /// What `statfs` says of a BPF file system.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
@@ -104,12 +106,12 @@ pub(super) fn mtu(agent: Option<&AgentStatus>) -> Vec<Finding> {
         let seen = format!(
             "{} has {uplink}: guests may have {}",
             agent.uplink,
-            uplink.saturating_sub(OVERLAY_BYTES)
+            uplink.saturating_sub(overlay_bytes(agent))
         );
         return vec![Finding::ok(CHECK, seen)];
     }
     let guests = agent.vms.iter().map(|vm| match system::mtu(&vm.tap) {
-        Ok(guest) => fits(&agent.uplink, uplink, &vm.tap, guest),
+        Ok(guest) => fits((&agent.uplink, uplink), (vm, guest), overlay_bytes(agent)),
         Err(error) => Finding::bad(
             CHECK,
             format!("no tap {}: {error}", vm.tap),
@@ -119,14 +121,24 @@ pub(super) fn mtu(agent: Option<&AgentStatus>) -> Vec<Finding> {
     guests.collect()
 }
 
-fn fits(uplink: &str, uplink_mtu: u32, tap: &str, guest_mtu: u32) -> Finding {
-    let needed = guest_mtu.saturating_add(OVERLAY_BYTES);
+/// What our headers take of the uplink's MTU.
+fn overlay_bytes(agent: &AgentStatus) -> u32 {
+    match agent.address {
+        IpAddr::V4(_) => OVERLAY_BYTES_V4,
+        IpAddr::V6(_) => OVERLAY_BYTES_V6,
+    }
+}
+
+fn fits((uplink, uplink_mtu): (&str, u32), (vm, guest_mtu): (&LocalVm, u32), overlay: u32) -> Finding {
+    let (needed, tap) = (guest_mtu.saturating_add(overlay), &vm.tap);
     let seen = format!("{uplink} has {uplink_mtu}, {tap} has {guest_mtu} and needs {needed}");
     if uplink_mtu >= needed {
         return Finding::ok("MTU", seen);
     }
     let cure = format!(
-        "ip link set {uplink} mtu {needed}, on every host and switch between them; full-sized packets die until then, and guests are told to send smaller ones"
+        "ip link set {uplink} mtu {needed}, on every host and switch between them, or pairgate network set {} --mtu {}; full-sized packets die until then, and guests are told to send smaller ones",
+        vm.network,
+        uplink_mtu.saturating_sub(overlay),
     );
     Finding::bad("MTU", seen, cure)
 }
@@ -242,11 +254,20 @@ mod tests {
     }
 
     #[test]
-    fn the_overlay_needs_fifty_bytes_of_the_uplink_and_no_fewer() {
-        assert_eq!(fits("up0", 1550, "tap-a", 1500).state, State::Ok);
-        let tight = fits("up0", 1549, "tap-a", 1500);
-        assert_eq!(tight.state, State::Bad);
-        assert!(tight.cure.unwrap().contains("ip link set up0 mtu 1550"));
+    fn the_overlay_needs_its_headers_room_on_the_uplink_and_no_less() {
+        let vm: LocalVm = serde_json::from_value(serde_json::json!({
+            "id": uuid::Uuid::nil(), "name": "a", "network": "blue", "addresses": [], "generation": 1,
+            "tap": "tap-a", "state": "guarded",
+        }))
+        .unwrap();
+        for (overlay, least) in [(OVERLAY_BYTES_V4, 1550), (OVERLAY_BYTES_V6, 1570)] {
+            assert_eq!(fits(("up0", least), (&vm, 1500), overlay).state, State::Ok);
+            let tight = fits(("up0", least - 1), (&vm, 1500), overlay);
+            assert_eq!(tight.state, State::Bad);
+            let cure = tight.cure.unwrap();
+            assert!(cure.contains(&format!("ip link set up0 mtu {least}")), "{cure}");
+            assert!(cure.contains("pairgate network set blue --mtu 1499"), "{cure}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use pairgate_agent::{
 };
 use std::{
     path::Path,
+    sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
@@ -343,9 +344,11 @@ fn a_receipt_waits_for_the_programs_that_are_running() {
     let world = World::new();
     let mut maps = Maps::open(&world.loaded).unwrap();
     let mut caught_running = 0;
+    let program = Arc::new(others::dawdler());
     for _ in 0..50 {
-        let slow = std::thread::spawn(others::dawdle);
-        // Time for the program to be loaded and to begin; whether it has, it says itself afterwards.
+        let program = program.clone();
+        let slow = std::thread::spawn(move || others::dawdle(&program));
+        // Time for the program to begin; whether it has, it says itself afterwards.
         std::thread::sleep(Duration::from_millis(5));
         let asked = others::ticks();
         maps.quiesce()

@@ -1,7 +1,7 @@
 //! What a guest asks about its own configuration, line by line: the agent is asked, or the frame dies.
 use crate::{
     checksums::unfinished,
-    device::{GSO_UDP_L4, Vnet},
+    device::{GSO_UDP_L4, Vnet, taps_know},
     frames::{cut, discovery, padded, with},
     run::{Baggage, Case, DROP, Expect},
     world::{GATEWAY, GUEST, GUEST_MAC, GUEST6, PEER, SLOT, World},
@@ -266,6 +266,9 @@ fn an_unfinished_checksum_is_told_and_segments_are_refused() {
             unfinished(discover(), 6),
         ),
     ] {
+        if !taps_know(vnet.gso_type, what) {
+            continue;
+        }
         let before = world.counts();
         world.guest.send(vnet, &frame).unwrap();
         assert_eq!(

@@ -10,6 +10,7 @@ use crate::{
 };
 use pairgate_abi::{GATEWAY_LINK_LOCAL, limits};
 use pairgate_agent::datapath::Program;
+use pairgate_packet::ip::Family;
 
 type Line = (&'static str, Vec<u8>, Expect);
 
@@ -225,18 +226,43 @@ fn packets_of_both_families_cross_an_underlay_of_either() {
                 .check(&mut world, Program::FromTap);
             }
         }
-        for (what, handle, inner) in [
-            ("a datagram", in_handle(), inner_udp()),
-            ("an IPv6 datagram", in_handle6(), turned(udp6())),
-            ("an IPv6 stream", in_handle6(), turned(tcp6())),
-            ("an IPv6 ping", in_handle6(), turned(ping6())),
-        ] {
+        let arrivals = || {
+            [
+                ("a datagram", in_handle(), inner_udp(), Family::V4),
+                ("an IPv6 datagram", in_handle6(), turned(udp6()), Family::V6),
+                ("an IPv6 stream", in_handle6(), turned(tcp6()), Family::V6),
+                ("an IPv6 ping", in_handle6(), turned(ping6()), Family::V6),
+            ]
+        };
+        for (what, handle, inner, family) in arrivals() {
+            let expect = if world.is_by_device(family) {
+                Expect::Drop(SLOT, "room") // this host has no VXLAN device
+            } else {
+                Expect::Out(delivered(&inner))
+            };
             Case {
                 what,
                 interface: uplink,
                 frame: arriving_under(&world, handle, &inner),
                 baggage: Baggage::default(),
-                expect: Expect::Out(delivered(&inner)),
+                expect,
+            }
+            .check(&mut world, Program::FromUplink);
+        }
+        let mut world = World::with_device(host, 99);
+        let uplink = world.uplink.index();
+        for (what, handle, inner, family) in arrivals() {
+            let expect = if world.is_by_device(family) {
+                Expect::ToDevice
+            } else {
+                Expect::Out(delivered(&inner))
+            };
+            Case {
+                what,
+                interface: uplink,
+                frame: arriving_under(&world, handle, &inner),
+                baggage: Baggage::default(),
+                expect,
             }
             .check(&mut world, Program::FromUplink);
         }

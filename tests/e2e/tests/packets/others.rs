@@ -134,9 +134,8 @@ pub(crate) fn vouch(checksums: usize) -> Code {
     [&context[..], &vec![VOUCH; checksums].concat(), &end(-1)].concat()
 }
 
-/// Runs a program, on no interface, that takes as long as the kernel allows: some tens of milliseconds at least.
-/// Returns when it began and ended, as `ticks` has it.
-pub(crate) fn dawdle() -> (u32, u32) {
+/// A program that takes as long as the kernel allows: some milliseconds at least, on a kernel without endless loops.
+pub(crate) fn dawdler() -> OwnedFd {
     let ticks = [
         [0x85, 0x00, 0, 0, 5, 0, 0, 0],  // call 5, bpf_ktime_get_ns
         [0x77, 0x00, 0, 0, 10, 0, 0, 0], // r0 >>= 10
@@ -167,7 +166,11 @@ pub(crate) fn dawdle() -> (u32, u32) {
         ticks.to_vec(),
         vec![[0x95, 0, 0, 0, 0, 0, 0, 0]],
     ];
-    let program = try_load(&code.concat()).unwrap_or_else(|_| load(&older.concat()));
+    try_load(&code.concat()).unwrap_or_else(|_| load(&older.concat()))
+}
+
+/// Runs it, on no interface. Returns when it began and ended, as `ticks` has it.
+pub(crate) fn dawdle(program: &OwnedFd) -> (u32, u32) {
     let (frame, mut context) = ([0_u8; 64], [0_u8; 192]);
     let mut run = [0_u8; 80];
     run[0..4].copy_from_slice(&program.as_raw_fd().to_ne_bytes());

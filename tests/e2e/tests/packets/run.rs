@@ -82,6 +82,8 @@ pub(crate) enum Expect {
     Held(usize),
     /// It ends here, and the agent is asked with a copy of so many bytes of it.
     Asked(usize),
+    /// It goes to the VXLAN device as it came, counted as passed.
+    ToDevice,
     /// It goes to the host as it came, and nobody counts it.
     Untouched,
 }
@@ -155,6 +157,11 @@ impl Case {
                     "{what}"
                 );
                 assert!(world.next_held().is_none(), "{what}: it is held as well");
+            }
+            Expect::ToDevice => {
+                let slot = crate::world::SLOT;
+                assert_eq!(moved, [(slot, program.name(), "passed", 1)], "{what}");
+                assert_eq!((ran.action, ran.frame), (PASS, self.frame), "{what}");
             }
             Expect::Untouched => {
                 assert_eq!(moved, [], "{what}: what is the host's must not be counted");

@@ -2,7 +2,7 @@
 //! run cannot say what is to be cut.
 use crate::{
     checksums::{checksum_is_right, finished, transport_at, unfinished},
-    device::{GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, GSO_UFO, Vnet},
+    device::{GSO_ECN, GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, GSO_UFO, Vnet, taps_know},
     frames::{INNER, arp_for, padded, ping, solicitation, tcp, tcp6, udp_to, udp6_to, with},
     world::{MTU, PEER, PEER6, SLOT, World},
 };
@@ -123,6 +123,9 @@ fn what_a_guest_leaves_to_be_cut_leaves_in_packets_that_fit_with_right_checksums
             MTU - 48,
         ),
     ] {
+        if !taps_know(gso_type, what) {
+            continue;
+        }
         let at = transport_at(&frame);
         let headers = at + if gso_type == GSO_UDP_L4 { 8 } else { 20 };
         assert_eq!(

@@ -7,8 +7,8 @@ use nix::{
     unistd::geteuid,
 };
 use pairgate_abi::{Budget, Direction, DropReason, Held, OWN_ADDRESSES, OutKey, Question, TapEntry};
-use pairgate_agent::datapath::{LoadOptions, Loaded, Pod};
-use pairgate_packet::address::wide;
+use pairgate_agent::datapath::{LoadOptions, Loaded, Pod, running_features};
+use pairgate_packet::{address::wide, ip::Family};
 use std::{net::IpAddr, path::Path};
 use zerocopy::FromBytes;
 
@@ -143,11 +143,16 @@ impl World {
         Self::on(HOST.into())
     }
 
-    /// The same on a host with this underlay address.
+    /// The same on a host with this underlay address, and without a VXLAN device.
     pub(crate) fn on(host: IpAddr) -> Self {
+        Self::with_device(host, 0)
+    }
+
+    /// The same on a host whose programs know of a VXLAN device with this index. A test run shows what is left to it.
+    pub(crate) fn with_device(host: IpAddr, vxlan: u32) -> Self {
         enter_own_namespaces();
         let (guest, door, uplink) = (Tap::new("guest"), Tap::new("door"), Tap::new("uplink"));
-        let loaded = load_host(PIN_DIR, (uplink.index(), 0), host);
+        let loaded = load_host(PIN_DIR, (uplink.index(), vxlan), host);
         let (held, questions) = (loaded.held().unwrap(), loaded.questions().unwrap());
         let world = Self {
             loaded,
@@ -173,6 +178,17 @@ impl World {
         world.uplink.up();
         world.uplink.neighbour(PEER_HOST, NEIGHBOUR_MAC);
         world
+    }
+
+    /// True if packets of this family can only come out by the VXLAN device: before Linux 6.3 a program that takes the
+    /// outer header off cannot say that what comes out is of another family.
+    pub(crate) fn is_by_device(&self, family: Family) -> bool {
+        let underlay = if self.host.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        family != underlay && !running_features().unwrap().takes_off_other_family
     }
 
     /// The next packet that the agent is to hold.

@@ -25,6 +25,7 @@ use pairgate_packet::{address::wide, ip::Family};
 use std::net::IpAddr;
 
 const TOO_BIG: &str = "too_big";
+const ROOM: &str = "room";
 /// Somebody else's packet mark, which frames come with.
 pub(crate) const FOREIGN_MARK: u32 = 5;
 
@@ -125,6 +126,11 @@ impl Course {
             0
         };
         self.unset(&setup, family, way);
+        let outcome = match way {
+            // This host has no VXLAN device by which it could come.
+            Way::UplinkToTap if outcome == PASSES && self.world.is_by_device(family) => ROOM,
+            Way::TapToUplink | Way::UplinkToTap | Way::TapToTap => outcome,
+        };
         let outcome = (outcome, setup.mtu);
         self.judge(&what, way, (program, slot), &frame, &ran, outcome, &moved);
     }

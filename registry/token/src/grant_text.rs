@@ -239,6 +239,17 @@ mod tests {
         }
     }
 
+    /// However often it repeats itself, a line is read as far as a list may go, and not cut in silence.
+    #[test]
+    fn a_line_holds_as_many_entries_as_a_list() {
+        let line = |entries| vec!["tcp/1"; entries].join(",").parse::<Grants>();
+        assert_eq!(
+            line(ENTRIES_MAX).map(|grants| grants.to_string()),
+            Ok("tcp/1".into())
+        );
+        assert_eq!(line(ENTRIES_MAX + 1), Err(GrantError::TooMany(ENTRIES_MAX + 1)));
+    }
+
     #[test]
     fn what_is_no_grant_is_refused_by_its_name() {
         for bad in [

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use pairgate_token::{
-    Claims, Grant, Grants, MAX_LIFE_SECS, MINT_PROOF_WINDOW_SECS, MintProof, MintQuestion, Refusal,
-    SecretKey, Untimely, UnverifiedToken, judge,
+    Claims, Grant, Grants, KeyError, MAX_LIFE_SECS, MAX_TOKEN_LEN, MIN_TOKEN_LEN, MINT_PROOF_WINDOW_SECS,
+    MintProof, MintQuestion, Refusal, SecretKey, Untimely, UnverifiedToken, judge,
 };
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -112,6 +112,77 @@ fn verify(token: &[u8], key: &SecretKey) -> Result<Claims, Refusal> {
     UnverifiedToken::from_bytes(token)?
         .verify(key)
         .map(|token| token.claims().clone())
+}
+
+/// Wrong if it fails: the same claims are two, by how an IPv4 address was written.
+#[test]
+fn an_ipv4_address_in_its_ipv6_form_is_the_same_address() {
+    let key = SecretKey::from_bytes([7; 32]);
+    let wide = |address| match address {
+        IpAddr::V4(address) => IpAddr::V6(address.to_ipv6_mapped()),
+        IpAddr::V6(_) => address,
+    };
+    let plain = one_claims();
+    let claims = Claims {
+        source_address: wide(plain.source_address),
+        destination_address: wide(plain.destination_address),
+        source_host: wide(plain.source_host),
+        destination_host: wide(plain.destination_host),
+        ..plain.clone()
+    };
+    let token = claims.mint(&key).unwrap();
+    assert_eq!(token.claims(), &plain);
+    assert_eq!(token.as_bytes(), plain.mint(&key).unwrap().as_bytes());
+}
+
+#[test]
+fn tokens_are_as_long_as_the_document_says() {
+    assert_eq!((MIN_TOKEN_LEN, MAX_TOKEN_LEN), (184, 280));
+}
+
+/// Wrong if it fails: a log holds what opens a pair, or says nothing of what it is about.
+#[test]
+fn what_is_secret_does_not_print_and_what_is_claimed_does() {
+    let key = SecretKey::from_bytes([0x5a; 32]);
+    assert_eq!(format!("{key:?}"), "SecretKey(..)");
+    let question = MintQuestion {
+        network: Uuid::from_u128(1),
+        source_vm: Uuid::from_u128(2),
+        source_address: IpAddr::from([10, 77, 0, 11]),
+        destination_address: IpAddr::from([10, 77, 0, 21]),
+        nonce: [3; 16],
+        unix_secs: 1_000,
+    };
+    assert_eq!(format!("{:?}", MintProof::make(&key, &question)), "MintProof(..)");
+    let token = one_claims().mint(&key).unwrap();
+    let unverified = UnverifiedToken::from_bytes(token.as_bytes()).unwrap();
+    let verified = unverified.clone().verify(&key).unwrap();
+    let tag: Vec<String> = token.as_bytes()[token.as_bytes().len() - 32..]
+        .iter()
+        .map(u8::to_string)
+        .collect();
+    for (name, printed) in [
+        ("Token", format!("{token:?}")),
+        ("UnverifiedToken", format!("{unverified:?}")),
+        ("VerifiedToken", format!("{verified:?}")),
+    ] {
+        assert!(printed.starts_with(&format!("{name} {{ claim")), "{printed}");
+        assert!(
+            printed.contains("generation: 2") && printed.ends_with(", .. }"),
+            "{printed}"
+        );
+        assert!(!printed.contains(&tag.join(", ")), "{printed}");
+    }
+}
+
+#[test]
+fn a_wrong_digit_of_a_key_is_named_by_its_place() {
+    for place in [0, 1, 6, 7, 62, 63] {
+        let mut text = [b'a'; 64];
+        text[place] = b'g';
+        let refused = SecretKey::from_hex(&text).unwrap_err();
+        assert_eq!(refused, KeyError::HexDigit { position: place + 1 });
+    }
 }
 
 proptest! {

@@ -94,8 +94,14 @@ fn packet_of(frame: &[u8]) -> ([u8; 16], [u8; 16], usize) {
     }
 }
 
+/// How many random frames: fewer where the tests are run for each of a thousand changes of the code.
+fn cases() -> u32 {
+    let asked = std::env::var("PAIRGATE_CASES").ok();
+    asked.map_or(20_000, |text| text.parse().expect("PAIRGATE_CASES is a number"))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn any_bytes_with_any_metadata_are_judged_without_a_panic(frame in any_frame(), metadata in any_metadata()) {

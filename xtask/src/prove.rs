@@ -2,7 +2,7 @@
 //! fetches itself.
 
 use crate::place::{self, Place};
-use crate::{bench, programs, quality, step, turn};
+use crate::{bench, programs, quality, step, test, turn};
 use anyhow::Result;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 7] = [
+const STAGES: [Stage; 9] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -50,6 +50,14 @@ const STAGES: [Stage; 7] = [
     Stage {
         name: "handles",
         work: |place, _| handles(place),
+    },
+    Stage {
+        name: "kernel 6.1",
+        work: |place, _| test::kernels::run(place, &["6.1".to_owned()]),
+    },
+    Stage {
+        name: "kernel 6.12",
+        work: |place, _| test::kernels::run(place, &["6.12".to_owned()]),
     },
     Stage {
         name: "fuzz",

@@ -21,6 +21,9 @@ pub struct AgentStatus {
     pub host_id: Uuid,
     pub address: IpAddr,
     pub uplink: String,
+    /// How the programs hang on interfaces: `TCX` or `clsact`; empty from an agent that does not say.
+    #[serde(default)]
+    pub hook: String,
     /// Whether the agent follows the registry's goal state now.
     pub registry_connected: bool,
     /// The goal state that is in force; none before the first.

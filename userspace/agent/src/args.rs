@@ -1,6 +1,6 @@
 //! The command line. What a flag does not say the environment may, and then the file ([`crate::config`]).
 
-use crate::adopt::TapPattern;
+use crate::{adopt::TapPattern, datapath::Hook};
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
 
@@ -52,6 +52,15 @@ pub struct RunArguments {
     /// Interface that carries this host's underlay address.
     #[arg(long, value_name = "INTERFACE", env = "PAIRGATE_AGENT_UPLINK")]
     pub uplink: Option<String>,
+    /// How programs are attached, if not in the better way that this kernel has: for tries.
+    #[arg(
+        long,
+        value_name = "tcx|clsact",
+        env = "PAIRGATE_HOOK",
+        value_enum,
+        hide = true
+    )]
+    pub hook: Option<Hook>,
     /// Certificate, key and lock of this host; made if missing [default: /var/lib/pairgate/agent].
     #[arg(long, value_name = "DIR", env = "PAIRGATE_AGENT_STATE_DIR")]
     pub state_dir: Option<PathBuf>,

@@ -3,7 +3,7 @@
 //! The file is plain TOML with the flags' names. A word that is not known is an error, because a misspelt
 //! setting would otherwise be a setting that does not hold; every error names file and line.
 
-use crate::{adopt::TapPattern, args::RunArguments, enrol::ZeroFiles};
+use crate::{adopt::TapPattern, args::RunArguments, datapath::Hook, enrol::ZeroFiles};
 use serde::Deserialize;
 use std::{
     fs, io,
@@ -27,6 +27,8 @@ pub struct Settings {
     pub host: String,
     pub registry: String,
     pub uplink: String,
+    /// None: as this kernel does it best.
+    pub hook: Option<Hook>,
     pub state_dir: PathBuf,
     pub run_dir: PathBuf,
     pub pin_dir: PathBuf,
@@ -151,6 +153,7 @@ impl Settings {
             host: host.ok_or_else(missing("which host this is", "host", "host"))?,
             registry: registry.ok_or_else(missing("where the registry is", "registry", "registry"))?,
             uplink: uplink.ok_or_else(missing("its uplink", "uplink", "uplink"))?,
+            hook: arguments.hook,
             state_dir: path(arguments.state_dir, file.state_dir, STATE_DIR),
             run_dir: path(arguments.run_dir, file.run_dir, RUN_DIR),
             pin_dir: path(arguments.pin_dir, file.pin_dir, PIN_DIR),

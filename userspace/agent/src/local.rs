@@ -4,6 +4,7 @@
 use crate::{
     certificate::Stage,
     clock::{BootTime, RegistryClock},
+    datapath::Hook,
     enrol::HostRecord,
     guest_config::{Facts, Given, Told},
     keeper::{Board, KeeperHandle, Kind, PairRow, View},
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Local {
     pub host: HostRecord,
     pub uplink: Uplink,
+    pub hook: Hook,
     pub keeper: KeeperHandle,
     pub totals: Arc<Totals>,
     pub connected: watch::Receiver<bool>,
@@ -85,6 +87,7 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
         host_id: local.host.host_id,
         address: local.host.address,
         uplink: local.uplink.name.clone(),
+        hook: local.hook.name().to_owned(),
         registry_connected: *local.connected.borrow(),
         applied_revision: view.applied,
         lease_left_ms: millis(lease_left),

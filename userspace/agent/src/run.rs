@@ -14,7 +14,7 @@ use crate::{
     clock::RegistryClock,
     config::Settings,
     datapath::{
-        LoadOptions, Loaded, MapFill,
+        Hook, LoadOptions, Loaded, MapFill,
         maps::{Counters, Maps, Released},
     },
     enrol::{self, Enrolled, HostRecord},
@@ -127,6 +127,7 @@ struct Shared {
     boot_id: Uuid,
     state_dir: PathBuf,
     adoption: Adoption,
+    hook: Hook,
     wake: Wake,
     stop: CancellationToken,
 }
@@ -148,7 +149,11 @@ impl Agent {
             host: record.address,
             port: record.overlay_port,
         };
-        let mut loaded = block_in_place(|| Loaded::load(&options))?;
+        let mut loaded = block_in_place(|| match settings.hook {
+            Some(hook) => Loaded::load_for(&options, hook),
+            None => Loaded::load(&options),
+        })?;
+        let hook = loaded.hook();
         let maps = Maps::open(&loaded)?;
         let totals = Arc::new(Totals::new(Counters::open(&loaded)?));
         let fill = Arc::new(MapFill::open(&loaded)?);
@@ -232,6 +237,7 @@ impl Agent {
             boot_id: Uuid::new_v4(),
             state_dir: settings.state_dir.clone(),
             adoption,
+            hook,
             wake,
             stop,
         };

@@ -91,6 +91,7 @@ fn one_host(status: &AgentStatus) -> String {
             "agent",
             format!("{}, map version {}", status.version, status.abi_version),
         )
+        .property("programs by", &status.hook)
         .property("registry", registry)
         .property("revision in force", revision)
         .property("host lease", lease)
@@ -158,6 +159,7 @@ mod tests {
             host_id: Uuid::from_u128(3),
             address: [192, 0, 2, 1].into(),
             uplink: "up0".into(),
+            hook: "TCX".into(),
             registry_connected: false,
             applied_revision: None,
             lease_left_ms: 0,

@@ -1,16 +1,18 @@
 //! Programs on interfaces and maps in the pin directory: they outlive the agent, are replaced in place, and
 //! are never taken for those of another interface.
 use crate::{
+    crossing::with_netlink,
     device::{Tap, Vnet},
     frames::{udp, with},
     others::{self, Other},
-    world::{PIN_DIR, SLOT, World, enter_own_namespaces, load},
+    world::{HOST, PIN_DIR, SLOT, World, enter_own_namespaces, load, load_by},
 };
 use pairgate_agent::{
-    datapath::{LoadError, LoadOptions, Loaded, Pins, Program, maps::Maps, remove_pins},
+    datapath::{Hook, LoadError, LoadOptions, Loaded, Pins, Program, maps::Maps, remove_pins},
     keeper::Tables,
 };
 use std::{
+    error::Error,
     path::Path,
     sync::Arc,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -337,6 +339,24 @@ fn a_program_that_was_there_before_cannot_let_frames_past_ours() {
         [(SLOT, "from_tap", "spoofed_mac", 1)],
         "the other's program passed the frame to the host before ours had seen it"
     );
+}
+
+/// Wrong if it fails: half of our programs hang on nothing, and nobody knows why.
+#[test]
+fn somebody_elses_discipline_in_the_place_of_ours_is_named() {
+    enter_own_namespaces();
+    let (guest, uplink) = (Tap::new("guest"), Tap::new("uplink"));
+    let index = i32::try_from(guest.index()).unwrap();
+    with_netlink(async |links| links.qdisc().add(index).ingress().execute().await);
+    let mut loaded = load_by(Some(Hook::Clsact), PIN_DIR, (uplink.index(), 0), HOST.into());
+    let refused = loaded.attach_tap("guest").unwrap_err();
+    let mut said = refused.to_string();
+    let mut cause = refused.source();
+    while let Some(error) = cause {
+        said += &error.to_string();
+        cause = error.source();
+    }
+    assert!(said.contains("tc qdisc del dev NAME ingress"), "{said}");
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn configure(link: &str, address: [u8; 4]) {
     });
 }
 
-fn with_netlink(act: impl AsyncFnOnce(rtnetlink::Handle) -> Result<(), rtnetlink::Error>) {
+pub(crate) fn with_netlink(act: impl AsyncFnOnce(rtnetlink::Handle) -> Result<(), rtnetlink::Error>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

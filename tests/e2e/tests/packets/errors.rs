@@ -164,7 +164,7 @@ fn a_guest_gets_errors_about_what_it_has_sent() {
         ("IPv6: too big", in_handle6(), turned(news6(2, &six))),
         ("about an answer from a granted port", granted_handle(), from(GRANTED_PEER, 3, &about(datagram(GRANTED_PEER, 1500, 9)))),
     ] {
-        let expect = Expect::Out(delivered(&inner));
+        let expect = world.arrives(&inner);
         let frame = arriving_under(&world, handle, &inner);
         line(&mut world, Program::FromUplink, what, frame, expect);
     }

@@ -1,8 +1,9 @@
 //! One packet through one loaded program, by `BPF_PROG_TEST_RUN`: nothing is sent, the answer is the action,
 //! the frame and the packet mark as the program left them.
-use crate::world::World;
+use crate::{frames::delivered, world::World};
 use aya::programs::{TestRun, TestRunOptions};
 use pairgate_agent::datapath::Program;
+use pairgate_packet::ip::Family;
 
 pub(crate) const PASS: i32 = 0;
 pub(crate) const DROP: i32 = 2;
@@ -65,6 +66,22 @@ impl World {
             action: result.return_value as i32,
             frame: frame_out,
             mark,
+        }
+    }
+}
+
+impl World {
+    /// What must come of this packet of a pair when it arrives on the uplink: this host has no VXLAN device.
+    pub(crate) fn arrives(&self, inner: &[u8]) -> Expect {
+        let family = if inner[12..14] == [8, 0] {
+            Family::V4
+        } else {
+            Family::V6
+        };
+        if self.is_by_device(family) {
+            Expect::Drop(crate::world::SLOT, "room")
+        } else {
+            Expect::Out(delivered(inner))
         }
     }
 }

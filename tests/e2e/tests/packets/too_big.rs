@@ -2,7 +2,7 @@
 use crate::{
     checksums::{checksum_is_right, finished, unfinished},
     device::{GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Vnet, taps_know},
-    frames::{self, arriving, arriving_under, delivered, turned, udp_to, udp6_to},
+    frames::{self, arriving, arriving_under, turned, udp_to, udp6_to},
     pairs::{carries, in_handle6},
     run::{Baggage, Case, DROP, Expect, REDIRECT},
     world::{GUEST, GUEST_MAC, GUEST6, MTU, PEER, PEER6, SLOT, World, out_key, out_key6},
@@ -218,7 +218,7 @@ fn what_is_larger_than_the_guest_takes_does_not_reach_it() {
                     arriving(&world, &inner)
                 },
                 if fits {
-                    Expect::Out(delivered(&inner))
+                    world.arrives(&inner)
                 } else {
                     Expect::Drop(SLOT, "too_big")
                 },

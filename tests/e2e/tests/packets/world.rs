@@ -7,7 +7,7 @@ use nix::{
     unistd::geteuid,
 };
 use pairgate_abi::{Budget, Direction, DropReason, Held, OWN_ADDRESSES, OutKey, Question, TapEntry};
-use pairgate_agent::datapath::{LoadOptions, Loaded, Pod, running_features};
+use pairgate_agent::datapath::{Hook, LoadOptions, Loaded, Pod, running_features};
 use pairgate_packet::{address::wide, ip::Family};
 use std::{net::IpAddr, path::Path};
 use zerocopy::FromBytes;
@@ -97,7 +97,17 @@ pub(crate) fn load(uplink: u32) -> Loaded {
 }
 
 /// Loads the programs of a host with these two interfaces: its uplink, and its VXLAN device or 0.
-pub(crate) fn load_host(pin_dir: &str, (uplink, vxlan): (u32, u32), host: IpAddr) -> Loaded {
+pub(crate) fn load_host(pin_dir: &str, doors: (u32, u32), host: IpAddr) -> Loaded {
+    load_by(others::wanted_hook(), pin_dir, doors, host)
+}
+
+/// The same, attached in this way.
+pub(crate) fn load_by(
+    hook: Option<Hook>,
+    pin_dir: &str,
+    (uplink, vxlan): (u32, u32),
+    host: IpAddr,
+) -> Loaded {
     let options = LoadOptions {
         pin_dir: Path::new(pin_dir),
         uplink,
@@ -105,7 +115,7 @@ pub(crate) fn load_host(pin_dir: &str, (uplink, vxlan): (u32, u32), host: IpAddr
         host,
         port: PORT,
     };
-    let loaded = match others::wanted_hook() {
+    let loaded = match hook {
         Some(hook) => Loaded::load_for(&options, hook),
         None => Loaded::load(&options),
     };

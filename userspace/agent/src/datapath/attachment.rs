@@ -18,7 +18,7 @@ use aya::{
 use std::{fs, io, path::Path};
 
 /// How this kernel lets programs onto interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Hook {
     /// By links, replaced in place.
     Tcx,

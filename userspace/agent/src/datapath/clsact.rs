@@ -33,6 +33,8 @@ const HANDLE: TcHandle = TcHandle {
 };
 /// `ETH_P_ALL`: whatever the ethertype.
 const ANY_PROTOCOL: u16 = 3;
+/// The discipline that filters of both sides hang on.
+const CLSACT: &str = "clsact";
 /// Before the program's name in what the kernel shows of a filter.
 const OURS: &str = "pairgate/";
 
@@ -123,11 +125,35 @@ fn add_discipline(interface: u32) -> io::Result<()> {
         minor: 0,
     };
     message.header.parent = TcHandle::CLSACT;
-    message.attributes = vec![TcAttribute::Kind("clsact".to_owned())];
+    message.attributes = vec![TcAttribute::Kind(CLSACT.to_owned())];
     let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
     match talk(RouteNetlinkMessage::NewQueueDiscipline(message), flags) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => judge_discipline(interface),
         done => done.map(drop),
+    }
+}
+
+/// `ingress` stands in the same place, and has no side towards the guest: half of ours would hang on nothing.
+fn judge_discipline(interface: u32) -> io::Result<()> {
+    let index = index(interface)?;
+    let question = TcMessage::with_index(index);
+    let all = talk(RouteNetlinkMessage::GetQueueDiscipline(question), NLM_F_DUMP)?;
+    let there = all
+        .into_iter()
+        .filter(|message| message.header.index == index && message.header.parent == TcHandle::CLSACT);
+    let attributes = there.flat_map(|message| message.attributes);
+    let other = attributes.into_iter().find_map(|attribute| {
+        if let TcAttribute::Kind(kind) = attribute {
+            (kind != CLSACT).then_some(kind)
+        } else {
+            None
+        }
+    });
+    match other {
+        None => Ok(()),
+        Some(kind) => Err(io::Error::other(format!(
+            "it has somebody else's discipline {kind} where clsact belongs: take that off with tc qdisc del dev NAME {kind}, or have its owner use clsact"
+        ))),
     }
 }
 
@@ -201,7 +227,9 @@ fn talk(request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<TcMessage>> 
                 NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(io::Error::other)?;
             let length = (message.header.length as usize).next_multiple_of(4);
             rest = rest.get(length..).unwrap_or_default();
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewTrafficFilter(one)) = message.payload
+            if let NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewTrafficFilter(one) | RouteNetlinkMessage::NewQueueDiscipline(one),
+            ) = message.payload
             {
                 answers.push(one);
             } else if let NetlinkPayload::Error(error) = message.payload {

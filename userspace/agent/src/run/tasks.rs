@@ -113,6 +113,7 @@ fn show(
     let scrape = Scrape::new(&shared.metrics, seen)?;
     let local = Local {
         host: shared.record.clone(),
+        hook: shared.hook,
         uplink: shared.uplink.clone(),
         keeper: shared.keeper.clone(),
         totals: shared.totals.clone(),

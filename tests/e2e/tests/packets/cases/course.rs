@@ -127,12 +127,21 @@ impl Course {
         };
         self.unset(&setup, family, way);
         let outcome = match way {
-            // This host has no VXLAN device by which it could come.
-            Way::UplinkToTap if outcome == PASSES && self.world.is_by_device(family) => ROOM,
-            Way::TapToUplink | Way::UplinkToTap | Way::TapToTap => outcome,
+            Way::UplinkToTap => self.arrives(outcome, family),
+            Way::TapToUplink | Way::TapToTap => outcome,
         };
         let outcome = (outcome, setup.mtu);
         self.judge(&what, way, (program, slot), &frame, &ran, outcome, &moved);
+    }
+
+    /// What becomes here of what arrives and is to pass: this host has no VXLAN device, by which packets of the other
+    /// family come on older kernels.
+    pub(crate) fn arrives(&self, outcome: &'static str, family: Family) -> &'static str {
+        if outcome == PASSES && self.world.is_by_device(family) {
+            ROOM
+        } else {
+            outcome
+        }
     }
 
     /// One frame through one program, with a mark that is not ours; what was held before is forgotten.

@@ -87,6 +87,7 @@ pub(crate) fn run(course: &mut Course, case: &Outer) {
     };
     for (family, handle) in [(Family::V4, in_handle()), (Family::V6, in_handle6())] {
         let what = format!("{}, {family:?} over {underlay:?}", case.name);
+        let outcome = course.arrives(outcome, family);
         course.set(&Setup::default(), family, Way::UplinkToTap);
         let inner = Way::UplinkToTap.seed(family).udp();
         let good = arriving_under(&course.world, handle, &inner.bytes);

@@ -77,6 +77,10 @@ fn one(course: &mut Course, case: &Wired, (family, way): (Family, Way), outcome:
     let mut setup = Setup::default();
     (case.when)(&mut setup);
     let what = format!("{}, {way:?}, {family:?}", case.name);
+    let outcome = match way {
+        Way::UplinkToTap => course.arrives(outcome, family),
+        Way::TapToUplink | Way::TapToTap => outcome,
+    };
     course.set(&setup, family, way);
     course.runs += 1;
     let (vnet, frame) = (case.make)(way.seed(family));

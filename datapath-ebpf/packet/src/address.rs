@@ -245,6 +245,55 @@ mod tests {
     }
 
     #[test]
+    fn some_destinations_are_nobodys() {
+        let v4 = |bytes| check_destination(Family::V4, Address::of_ipv4(bytes));
+        for bytes in [[0; 4], [255; 4], [224, 0, 0, 0], [239, 255, 255, 255]] {
+            assert_eq!(v4(bytes), Err(DropReason::Multicast), "{bytes:?}");
+        }
+        for bytes in [[0, 0, 0, 1], [127, 0, 0, 1], [240, 0, 0, 0], [255, 255, 255, 254]] {
+            assert_eq!(v4(bytes), Err(DropReason::BadHeader), "{bytes:?}");
+        }
+        for bytes in [
+            [1, 0, 0, 0],
+            [126, 255, 255, 255],
+            [128, 0, 0, 0],
+            [223, 255, 255, 255],
+        ] {
+            assert_eq!(v4(bytes), Ok(()), "{bytes:?}");
+        }
+        let v6 = |first| {
+            let mut bytes = self::v6(1);
+            bytes[0] = first;
+            check_destination(Family::V6, Address::of(&bytes))
+        };
+        assert_eq!(v6(0xff), Err(DropReason::Multicast));
+        for first in [0xfe, 0xfd, 0x7f, 0] {
+            assert_eq!(v6(first), Ok(()), "{first:#x}");
+        }
+    }
+
+    #[test]
+    fn a_table_without_an_empty_place_is_read_to_its_end() {
+        let own: [_; OWN_ADDRESSES] = core::array::from_fn(|at| (wide([10, 0, at as u8 + 1, 1]), 120));
+        let full = tap(&own);
+        for last in 1..=OWN_ADDRESSES as u8 {
+            assert!(is_own(&full, Address::of_ipv4([10, 0, last, 1])));
+            let everybody = check_peer(&full, Address::of_ipv4([10, 0, last, 255]));
+            assert_eq!(everybody, Err(DropReason::Multicast));
+        }
+        assert_eq!(check_peer(&full, Address::of_ipv4([10, 0, 99, 255])), Ok(()));
+        assert!(!is_near(&full, Address::of_ipv4([10, 0, 99, 1])));
+    }
+
+    #[test]
+    fn the_sum_of_an_address_is_that_of_its_four_numbers() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        let numbers = [0x0102_0304_u64, 0x0506_0708, 0x090a_0b0c, 0x0d0e_0f10];
+        assert_eq!(Address::of(&bytes).sum(), numbers.iter().sum::<u64>());
+        assert_eq!(Address::of(&[0xff; 16]).sum(), 4 * 0xffff_ffff);
+    }
+
+    #[test]
     fn every_own_address_counts_and_none_behind_the_count() {
         let mut tap = tap(&[(wide([10, 0, 0, 1]), 120), (v6(1), 64), (v6(2), 64)]);
         for own in [wide([10, 0, 0, 1]), v6(1), v6(2)] {

@@ -223,3 +223,33 @@ fn an_error_opens_nothing_and_needs_no_grant_of_its_own() {
     let arriving = carried(&SETTINGS, &self::error(Family::V4, false, 3));
     assert!(judge_uplink(&arriving, Metadata::PLAIN, Some(&ENTRY_IN), NOW + 1).is_ok());
 }
+
+/// Wrong if it fails: an error about something that is no conversation passes as one of a conversation.
+#[test]
+fn what_an_error_is_about_may_be_of_any_protocol_but_no_error_itself() {
+    for (family, own) in [(Family::V4, ICMP), (Family::V6, ICMPV6)] {
+        let about = |protocol: u8, body: [u8; 8]| {
+            let mut inside = packet(datagram(family, false, (1, 2), b""));
+            let at = inside.len() - 8;
+            inside[at..].copy_from_slice(&body);
+            let field = if family == Family::V4 { 9 } else { 6 };
+            inside[field] = protocol;
+            sent(&message(family, true, 3, &inside)).map(|packet| packet.protocol)
+        };
+        assert_eq!(about(200, [7; 8]), Ok(200), "{family:?}");
+        let echo = if family == Family::V4 { 8 } else { 128 };
+        assert_eq!(about(own, [echo, 0, 0, 0, 0, 7, 0, 1]), Ok(own), "{family:?}");
+        let inner = Err(DropReason::Inner);
+        let kinds: &[u8] = match family {
+            Family::V4 => &[3, 4, 5, 9, 10, 11, 12],
+            Family::V6 => &[1, 2, 3, 4, 127, 133, 134, 135, 136, 137],
+        };
+        for kind in kinds {
+            assert_eq!(
+                about(own, [*kind, 0, 0, 0, 0, 0, 0, 0]),
+                inner,
+                "{family:?} {kind}"
+            );
+        }
+    }
+}

@@ -2,6 +2,9 @@
 mod answers;
 mod errors;
 mod honest;
+mod neighbours;
 mod properties;
+mod questions;
 mod reasons;
 mod tables;
+mod transport;

@@ -15,6 +15,17 @@ pub fn may_tell(slot: u32, now: u64) -> bool {
     spend(slot, offset_of!(Budget, event_ns), now, rate, burst)
 }
 
+/// Whether [`may_tell`] would allow one more. Spends nothing.
+#[inline(always)]
+pub fn could_tell(slot: u32, now: u64) -> bool {
+    let (rate, burst) = (limits::EVENTS_PER_SECOND, limits::EVENT_BURST);
+    let Some(kept) = maps::budget(slot) else {
+        return false;
+    };
+    let at = memory::field(kept, offset_of!(Budget, event_ns));
+    budget::spend(memory::number(at), now, rate, burst).is_some()
+}
+
 /// Tells the agent of an event that the budget has paid.
 #[inline(always)]
 pub fn tell(slot: u32, event: Event) {

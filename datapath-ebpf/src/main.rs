@@ -9,6 +9,7 @@
 
 mod arrival;
 mod budgets;
+mod bytes;
 mod flows;
 mod from_tap;
 mod from_uplink;
@@ -18,10 +19,16 @@ mod memory;
 mod skb;
 mod to_tap;
 mod verdict;
+mod xdp;
+mod xdp_uplink;
 
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 use pairgate_abi::{Direction, DropReason};
 use skb::Skb;
+use xdp::Xdp;
 
 /// What a guest sends; on the tap's ingress.
 #[classifier]
@@ -29,6 +36,14 @@ pub fn from_tap(context: TcContext) -> i32 {
     let (skb, mut slot) = (Skb::new(context), 0);
     let result = from_tap::run(&skb, &mut slot);
     verdict::finish(&skb, Direction::FromTap, slot, result)
+}
+
+/// What is about to arrive from other hosts; in the uplink's driver, where that brings more than it costs.
+#[xdp(frags)]
+pub fn xdp_uplink(context: XdpContext) -> u32 {
+    let (xdp, mut slot) = (Xdp::new(context), 0);
+    let dies = xdp_uplink::run(&xdp, &mut slot);
+    verdict::early(slot, dies)
 }
 
 /// What arrives from other hosts; on the uplink's ingress.

@@ -82,6 +82,10 @@ type FlowTable = LruHashMap<FlowKey, u64, { limits::FLOWS_PER_TAP as usize }>;
 #[map]
 static BIG: Array<u64> = Array::pinned(limits::BIG_CELLS, 0);
 
+/// The MAC address of the uplink, for `xdp_uplink`; zeros until the agent has written it, and no frame is for that.
+#[map]
+static UPLINK_MAC: Array<[u8; 8]> = Array::pinned(1, 0);
+
 /// The packet mark of these programs, kept for the agent that comes after; the programs have it in their
 /// settings.
 #[map]
@@ -181,6 +185,13 @@ pub fn open_flow(slot: u32, key: &FlowKey, now_ns: u64) {
     if let Some(table) = memory::inner(&FLOWS, &slot) {
         let _ = table.insert(key, now_ns, 0);
     }
+}
+
+/// The MAC address of the uplink.
+#[inline(always)]
+pub fn uplink_mac() -> Option<[u8; 6]> {
+    let [a, b, c, d, e, f, _, _] = *UPLINK_MAC.get(0)?;
+    Some([a, b, c, d, e, f])
 }
 
 /// When a packet of this cell's flows last arrived big.

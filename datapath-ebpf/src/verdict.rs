@@ -4,7 +4,10 @@
 //! place; only what is the host's own is not counted at all, and what is held is counted by the budget that lets it be
 //! held.
 use crate::{maps, memory, skb::Skb};
-use aya_ebpf::bindings::{TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::bindings::{
+    TC_ACT_OK, TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC,
+    xdp_action::{XDP_DROP, XDP_PASS},
+};
 use pairgate_abi::{Direction, DropReason, count_index, drop_index};
 use pairgate_packet::{Frame, Verdict, Way};
 
@@ -43,10 +46,25 @@ pub fn finish(skb: &Skb, direction: Direction, slot: u32, result: Result<Verdict
 #[inline(always)]
 fn refuse(skb: &Skb, slot: u32, direction: Direction, reason: DropReason) -> i32 {
     log(skb, slot, direction, reason);
+    count(slot, direction, reason);
+    TC_ACT_SHOT as i32
+}
+
+/// The exit of the program in the driver. What goes on is counted by the one that judges it.
+#[inline(always)]
+pub fn early(slot: u32, dies: Option<DropReason>) -> u32 {
+    let Some(reason) = dies else {
+        return XDP_PASS;
+    };
+    count(slot, Direction::XdpUplink, reason);
+    XDP_DROP
+}
+
+#[inline(always)]
+fn count(slot: u32, direction: Direction, reason: DropReason) {
     memory::change(maps::drops(drop_index(slot, direction, reason)), |packets| {
         *packets += 1
     });
-    TC_ACT_SHOT as i32
 }
 
 /// Tells of a drop, in a build made for finding faults.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use pairgate_lab::plan::{GUESTS, PAIR, Prefix};
 use pairgate_lab::programs::Programs;
-use pairgate_lab::settings::{Ports, Underlay, Uplink, Vms, Wishes};
+use pairgate_lab::settings::{Ports, Underlay, Uplink, Vms, Wishes, XdpGuard};
 use pairgate_lab::status::Status;
 use pairgate_lab::{down, up};
 use std::path::PathBuf;
@@ -55,6 +55,9 @@ pub(crate) struct Up {
     /// What guests are: network namespaces, or machines of their own under QEMU
     #[arg(long, value_enum)]
     vms: Option<Vms>,
+    /// What agents are told of the guard in their uplinks' drivers; auto unless given, which is never on here
+    #[arg(long, value_enum)]
+    xdp_guard: Option<XdpGuard>,
     /// Guests finish every packet themselves, no larger than the MTU
     #[arg(long)]
     no_offload: bool,
@@ -97,6 +100,7 @@ fn bring_up(place: &Place, wanted: &Up) -> Result<()> {
         uplink: wanted.uplink,
         vms: wanted.vms,
         offload: wanted.no_offload.then_some(false),
+        xdp_guard: wanted.xdp_guard,
     };
     let programs = Programs::in_folder(&place.programs());
     let plan = up::up(

@@ -31,7 +31,7 @@ pub use settings::{NextHop, Settings, SkbLayout};
 pub use tap::{Budget, Count, OWN_ADDRESSES, TapEntry, count_index, drop_index};
 
 /// Version of everything in this crate.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Names of the maps, as they stand in the BPF object and in the pin directory. Kept to 15 bytes, the
 /// kernel's limit for a map's name.
@@ -70,6 +70,8 @@ pub mod map {
     /// Array of `u64`, indexed by a hash of handle and outer source port: when the flow last had a packet that arrived
     /// big. It chooses the way a packet takes, and authorises nothing.
     pub const BIG: &str = "BIG";
+    /// Array of one `[u8; 8]`: the uplink's MAC address and two zeros. Zeros alone until the agent has written it.
+    pub const UPLINK_MAC: &str = "UPLINK_MAC";
     /// Array of one `u32`: the mark of [`Settings`](crate::Settings), read back by a restarted agent.
     pub const MARK: &str = "MARK";
 }
@@ -80,7 +82,7 @@ pub const SETTINGS: &str = "SETTINGS";
 /// Bounds, each with its reason.
 pub mod limits {
     /// Taps on one host; also the number of counter slots. Slot 0 belongs to the uplink and to frames of
-    /// no known tap. A counter slot costs about 700 bytes per CPU.
+    /// no known tap. A counter slot costs about 1 200 bytes per CPU.
     pub const SLOTS: u32 = 1024;
     /// Entries in each direction. A hash entry of about 200 bytes makes this 25 MiB when full.
     pub const PAIRS: u32 = 131_072;

@@ -99,13 +99,21 @@ pub enum Direction {
     ToTap = 2,
     /// It came out of the VXLAN device, which takes what arrives big.
     FromVxlan = 3,
+    /// It came in on the uplink, and died in the driver: what `FromUplink` would have dropped.
+    XdpUplink = 4,
 }
 
 impl Direction {
     /// How many directions there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 5;
     /// Every direction, in the order of its number.
-    pub const ALL: [Self; 4] = [Self::FromTap, Self::FromUplink, Self::ToTap, Self::FromVxlan];
+    pub const ALL: [Self; 5] = [
+        Self::FromTap,
+        Self::FromUplink,
+        Self::ToTap,
+        Self::FromVxlan,
+        Self::XdpUplink,
+    ];
 
     /// The word for metrics, CLI and tests.
     pub const fn word(self) -> &'static str {
@@ -114,6 +122,7 @@ impl Direction {
             Self::FromUplink => "from_uplink",
             Self::ToTap => "to_tap",
             Self::FromVxlan => "from_vxlan",
+            Self::XdpUplink => "xdp_uplink",
         }
     }
 }

@@ -55,5 +55,8 @@ fn a_handle_gives_back_its_parts() {
 #[test]
 fn directions_have_the_words_of_metrics_and_documents() {
     let words = Direction::ALL.map(Direction::word);
-    assert_eq!(words, ["from_tap", "from_uplink", "to_tap", "from_vxlan"]);
+    assert_eq!(
+        words,
+        ["from_tap", "from_uplink", "to_tap", "from_vxlan", "xdp_uplink"]
+    );
 }

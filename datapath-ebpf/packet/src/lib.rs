@@ -10,7 +10,7 @@
 //!
 //! Read along the packet's way: [`sender`] (may this guest say this?), [`pair`] (may it say it to them,
 //! now?), [`grant`] (is that what the pair is for?), [`outer`] (how it travels), [`receiver`] (may this host say
-//! this to that guest?), [`delivered`] (the guard before the guest).
+//! this to that guest?), [`early`] (what of it may die in the driver), [`delivered`] (the guard before the guest).
 //!
 //! Everything is `inline(always)`: the programs must become straight code with constant offsets, which is
 //! what the kernel's verifier can follow. The same reason forbids a core that takes a `&[u8]`.
@@ -21,6 +21,7 @@ pub mod arp;
 pub mod budget;
 pub mod configuration;
 pub mod delivered;
+pub mod early;
 pub mod ethernet;
 pub mod frame;
 pub mod grant;

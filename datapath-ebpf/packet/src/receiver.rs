@@ -108,10 +108,16 @@ fn bound(
     }
 }
 
+/// True if the agent is told of drops for this reason.
+#[inline(always)]
+pub fn is_told(reason: DropReason) -> bool {
+    matches!(reason, DropReason::Handle)
+}
+
 /// The event that a drop raises: a sender who does not know that we have forgotten its pair can be told.
 #[inline(always)]
 pub fn event(reason: DropReason, outer: &Outer, now_ns: u64) -> Option<Event> {
-    if !matches!(reason, DropReason::Handle) {
+    if !is_told(reason) {
         return None;
     }
     Some(Event {

@@ -1,5 +1,5 @@
-//! The packet's memory and the kernel's helpers, behind safe doors. All `unsafe` of the package stands here and in
-//! `memory`.
+//! The packet's memory and the kernel's helpers, behind safe doors. All `unsafe` of the package stands here, in
+//! `bytes`, `memory` and `xdp`.
 //!
 //! Every read of the packet is compared with its end first; after each helper that may move the packet the
 //! pointers are taken anew from the context, because nothing here keeps one.
@@ -8,14 +8,13 @@ mod change;
 mod hold;
 mod tunnel;
 
-use crate::maps;
+use crate::{bytes, maps};
 use aya_ebpf::{
     EbpfContext,
     bindings::__sk_buff,
     helpers::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_skb_load_bytes, bpf_skb_pull_data},
     programs::TcContext,
 };
-use core::arch::asm;
 use pairgate_abi::DropReason;
 use pairgate_packet::{Checksum, Frame, Gso, Metadata};
 
@@ -23,21 +22,6 @@ use pairgate_packet::{Checksum, Frame, Gso, Metadata};
 const TO_HOST: u32 = 0;
 /// `CHECKSUM_PARTIAL`: someone behind us will write the checksum.
 const CHECKSUM_PARTIAL: u8 = 3;
-
-/// One load from the packet, however it is aligned. The compiler would take a number that may stand anywhere apart
-/// into single bytes, eight loads for one; the kernel's verifier allows the whole one in packets.
-macro_rules! load {
-    ($size:literal, $at:expr) => {{
-        let found: u64;
-        asm!(
-            concat!("{found} = *(", $size, " *)({at} + 0)"),
-            found = out(reg) found,
-            at = in(reg) $at,
-            options(pure, readonly, nostack, preserves_flags)
-        );
-        found
-    }};
-}
 
 /// Bytes on the stack that are written eight at a time.
 #[repr(C, align(8))]
@@ -59,34 +43,7 @@ impl Frame for Skb {
     fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         // SAFETY: see `length`.
         let (start, end) = unsafe { ((*self.context).data as usize, (*self.context).data_end as usize) };
-        if start + at + N > end {
-            return None;
-        }
-        let mut bytes = [0; N];
-        let mut read = 0;
-        while read + 8 <= N {
-            // SAFETY: the N bytes end at or before the packet's end; so for the pieces below.
-            let piece = unsafe { load!("u64", start + at + read) };
-            bytes[read..read + 8].copy_from_slice(&piece.to_ne_bytes());
-            read += 8;
-        }
-        if read + 4 <= N {
-            // SAFETY: see above.
-            let piece = unsafe { load!("u32", start + at + read) };
-            bytes[read..read + 4].copy_from_slice(&(piece as u32).to_ne_bytes());
-            read += 4;
-        }
-        if read + 2 <= N {
-            // SAFETY: see above.
-            let piece = unsafe { load!("u16", start + at + read) };
-            bytes[read..read + 2].copy_from_slice(&(piece as u16).to_ne_bytes());
-            read += 2;
-        }
-        if read < N {
-            // SAFETY: see above.
-            bytes[read] = unsafe { load!("u8", start + at + read) } as u8;
-        }
-        Some(bytes)
+        bytes::read(start, end, at)
     }
 
     #[inline(always)]

@@ -45,6 +45,9 @@ pub struct AgentStatus {
     /// Why the last try to renew it failed; none if none did since it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_why: Option<String>,
+    /// The guard in the uplink's driver; none from an agent that has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xdp_guard: Option<LocalGuard>,
     /// What the auditor sees on this host that is not as declared and that it cannot put right.
     #[serde(default)]
     pub findings: Vec<AuditFinding>,
@@ -53,10 +56,21 @@ pub struct AgentStatus {
     pub found: BTreeMap<String, u64>,
 }
 
+/// Whether frames under unknown handles are dropped in the uplink's driver already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalGuard {
+    /// `auto`, `on` or `off`.
+    pub setting: String,
+    pub on: bool,
+    /// Why it is not on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// One thing that is not as declared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditFinding {
-    /// `pin`, `foreign`, `setting`, `device`; the word of the metric.
+    /// `pin`, `foreign`, `setting`, `device`, `guard`; the word of the metric.
     pub kind: String,
     /// A sentence that names it, and often the command that helps.
     pub what: String,

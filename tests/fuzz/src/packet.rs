@@ -6,7 +6,7 @@ use pairgate_abi::{GATEWAY_MAC, OutEntry, TapEntry};
 use pairgate_packet::{
     Bytes, Checksum, Metadata, Packet,
     address::{Address, wide},
-    arp, ethernet, grant,
+    arp, early, ethernet, grant,
     ip::Family,
     nd, outer, pair, receiver,
     sender::{self, Said},
@@ -280,6 +280,8 @@ fn arrive(frame: &[u8], metadata: &Metadata, underlay: Family) {
         let Ok(pair) = receiver::check_outer(&ours, Some(&pair)) else {
             continue;
         };
+        let early = early::dies(&ours, Some(pair), || false);
+        assert_eq!(early, None, "the driver takes what would be judged");
         assert_eq!(source, pair.src_host, "another host's frame passes");
         deliver(frame, metadata, outer::inner_at(underlay), pair);
     }

@@ -10,6 +10,7 @@ use crate::programs::Programs;
 use crate::settings::{Ports, Vms};
 use crate::{cable, patience, process, record};
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use serde::Deserialize;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -157,6 +158,9 @@ fn agent_command(host: Host, plan: &Plan, programs: &Programs) -> Result<Command
     command.args(["--metrics", METRICS]);
     if let Some(secs) = plan.settings.idle_secs {
         command.args(["--idle", &secs.to_string()]);
+    }
+    if let Some(guard) = plan.settings.xdp_guard.to_possible_value() {
+        command.args(["--xdp-guard", guard.get_name()]);
     }
     Ok(command)
 }

@@ -4,7 +4,7 @@
 use crate::netns::Netns;
 use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
-use netlink_packet_route::link::{BridgeStpState, LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{BridgeStpState, LinkAttribute, LinkFlags, LinkMessage, LinkXdp};
 use rtnetlink::{Error, Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
 use std::future::Future;
 use std::net::IpAddr;
@@ -196,6 +196,23 @@ pub fn mac(netns: &Netns, name: &str) -> Result<[u8; 6]> {
         <[u8; 6]>::try_from(address.as_slice()).ok()
     });
     found.with_context(|| format!("{name} in {} has no MAC", netns.name()))
+}
+
+/// The XDP program of an interface, by its number.
+pub fn xdp_program(netns: &Netns, name: &str) -> Result<Option<u32>> {
+    let link = with_handle(netns, async |handle| find(&handle, name).await)?;
+    let attributes = link.map(|link| link.attributes).unwrap_or_default();
+    Ok(attributes.iter().find_map(|attribute| {
+        let LinkAttribute::Xdp(facts) = attribute else {
+            return None;
+        };
+        facts.iter().find_map(|fact| {
+            let LinkXdp::ProgId(program) = fact else {
+                return None;
+            };
+            Some(*program)
+        })
+    }))
 }
 
 /// What an interface has counted.

@@ -21,6 +21,8 @@ pub struct Settings {
     pub vms: Vms,
     /// Whether guests send big packets and leave checksums to others, as guests with virtio-net do.
     pub offload: bool,
+    #[serde(default)]
+    pub xdp_guard: XdpGuard,
 }
 
 /// Family of the addresses that the host records carry.
@@ -68,6 +70,17 @@ pub enum Vms {
     Qemu,
 }
 
+/// What the agents are told of the guard in their uplinks' drivers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpGuard {
+    /// It is never on here, where uplinks are veths.
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -80,6 +93,7 @@ impl Default for Settings {
             uplink: Uplink::default(),
             vms: Vms::default(),
             offload: true,
+            xdp_guard: XdpGuard::default(),
         }
     }
 }
@@ -96,6 +110,7 @@ pub struct Wishes {
     pub uplink: Option<Uplink>,
     pub vms: Option<Vms>,
     pub offload: Option<bool>,
+    pub xdp_guard: Option<XdpGuard>,
 }
 
 impl Wishes {
@@ -124,6 +139,7 @@ impl Wishes {
             uplink: self.uplink.unwrap_or(there.uplink),
             vms: self.vms.unwrap_or(there.vms),
             offload: self.offload.unwrap_or(there.offload),
+            xdp_guard: self.xdp_guard.unwrap_or(there.xdp_guard),
         }
     }
 }
@@ -147,12 +163,13 @@ impl std::fmt::Display for Settings {
         };
         write!(
             f,
-            ", underlay {}, ports {}, uplink {}, vms {}, offload {}",
+            ", underlay {}, ports {}, uplink {}, vms {}, offload {}, XDP guard {}",
             name(self.underlay.to_possible_value()),
             name(self.ports.to_possible_value()),
             name(self.uplink.to_possible_value()),
             name(self.vms.to_possible_value()),
-            if self.offload { "on" } else { "off" }
+            if self.offload { "on" } else { "off" },
+            name(self.xdp_guard.to_possible_value())
         )
     }
 }

@@ -1,6 +1,6 @@
 //! The command line. What a flag does not say the environment may, and then the file ([`crate::config`]).
 
-use crate::{adopt::TapPattern, datapath::Hook};
+use crate::{adopt::TapPattern, datapath::Hook, xdp_guard::Choice};
 use clap::{Args, Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf, sync::LazyLock};
 
@@ -94,6 +94,16 @@ pub struct RunArguments {
         value_delimiter = ','
     )]
     pub taps: Vec<TapPattern>,
+    /// Drop frames under unknown handles in the uplink's driver, where it runs XDP programs by itself: always, never, or
+    /// while a flood makes it worth its cost [default: auto].
+    #[arg(
+        long,
+        value_name = "auto|on|off",
+        env = "PAIRGATE_AGENT_XDP_GUARD",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub xdp_guard: Option<Choice>,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -3,7 +3,7 @@
 //! The file is plain TOML with the flags' names. A word that is not known is an error, because a misspelt
 //! setting would otherwise be a setting that does not hold; every error names file and line.
 
-use crate::{adopt::TapPattern, args::RunArguments, datapath::Hook, enrol::ZeroFiles};
+use crate::{adopt::TapPattern, args::RunArguments, datapath::Hook, enrol::ZeroFiles, xdp_guard::Choice};
 use serde::Deserialize;
 use std::{
     fs, io,
@@ -36,6 +36,7 @@ pub struct Settings {
     pub metrics: SocketAddr,
     pub idle: Duration,
     pub taps: Vec<TapPattern>,
+    pub xdp_guard: Choice,
 }
 
 /// What the file may say.
@@ -55,6 +56,7 @@ pub struct File {
     pub metrics: Option<SocketAddr>,
     pub idle: Option<IdleSecs>,
     pub taps: Option<Vec<TapPattern>>,
+    pub xdp_guard: Option<Choice>,
 }
 
 /// Seconds after which a pair without packets goes.
@@ -161,6 +163,7 @@ impl Settings {
             metrics: arguments.metrics.or(file.metrics).unwrap_or(METRICS),
             idle: Duration::from_secs(idle.unwrap_or(IDLE_SECS)),
             taps,
+            xdp_guard: arguments.xdp_guard.or(file.xdp_guard).unwrap_or_default(),
         })
     }
 }

@@ -56,3 +56,4 @@ pub mod tap_socket;
 pub mod taps;
 pub mod totals;
 pub mod uplink;
+pub mod xdp_guard;

@@ -11,11 +11,12 @@ use crate::{
     renew::{Standing, wall_unix_ms},
     totals::{SlotCounts, Totals},
     uplink::Uplink,
+    xdp_guard::{Shown, Why},
 };
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use pairgate_api::local::{
-    AgentStatus, AuditFinding, DropCount, Drops, GrantClaim, LocalAnswer, LocalPair, LocalVm, PassCount,
-    TokenClaims,
+    AgentStatus, AuditFinding, DropCount, Drops, GrantClaim, LocalAnswer, LocalGuard, LocalPair, LocalVm,
+    PassCount, TokenClaims,
 };
 use pairgate_token::Claims;
 use std::{
@@ -101,9 +102,18 @@ async fn status(State(local): State<Local>) -> Result<Json<AgentStatus>, StatusC
         certificate_expires_unix_ms: certificate.life.ends_unix_ms,
         certificate_overdue: certificate.life.stage(now_unix_ms) >= Stage::Overdue,
         certificate_why: certificate.why,
+        xdp_guard: Some(guard(&local.keeper.guard())),
         findings: findings(local.keeper.board()),
         found: found(local.keeper.board()),
     }))
+}
+
+fn guard(shown: &Shown) -> LocalGuard {
+    LocalGuard {
+        setting: shown.choice.word().to_owned(),
+        on: shown.is_on(),
+        why: shown.off.as_ref().map(Why::to_string),
+    }
 }
 
 fn findings(board: &Board) -> Vec<AuditFinding> {

@@ -20,6 +20,7 @@
 //! | `pairgate_audit_findings_total` | `kind` | what was not as declared in the kernel: entries, programs, pins, settings |
 //! | `pairgate_audit_standing` | | of these, what is still so and not the agent's to mend |
 //! | `pairgate_audit_walk_seconds` | | what the last walk through the maps of pairs took |
+//! | `pairgate_xdp_guard` | | 1 while the guard in the uplink's driver is on |
 //! | `pairgate_guest_questions_total` | `protocol` (`dhcpv4`, `dhcpv6`, `router`), `result` | what guests asked about their configuration, and what they were told, or why they were not |
 //! | `pairgate_build_info` | `version`, `abi` | 1 |
 //!

@@ -44,6 +44,12 @@ pub struct Link {
     pub is_tun: bool,
     /// Of these, one that carries Ethernet frames.
     pub is_tap: bool,
+    /// A VLAN of another interface.
+    pub is_vlan: bool,
+    /// The interface that it stands upon.
+    pub parent: Option<u32>,
+    /// Its address on an Ethernet.
+    pub mac: Option<[u8; 6]>,
     /// One end of a veth pair.
     pub is_veth: bool,
     /// It takes part in ARP: it asks, and answers.
@@ -54,6 +60,8 @@ pub struct Link {
     pub xdp: Option<u32>,
     /// What a VXLAN device is set to; none if it is not one.
     pub vxlan: Option<Vxlan>,
+    /// Packets that it has received.
+    pub rx_packets: u64,
     /// For a tap: packets that the guest has read.
     pub tx_packets: u64,
     /// For a tap: packets that were not queued to the guest.
@@ -340,6 +348,10 @@ pub fn read_link(message: LinkMessage) -> Link {
             link.mtu = mtu;
         } else if let LinkAttribute::IfAlias(alias) = attribute {
             link.alias = Some(alias);
+        } else if let LinkAttribute::Link(parent) = attribute {
+            link.parent = Some(parent).filter(|index| *index != 0);
+        } else if let LinkAttribute::Address(mac) = attribute {
+            link.mac = mac.try_into().ok();
         } else if let LinkAttribute::Controller(controller) = attribute {
             link.controller = Some(controller).filter(|index| *index != 0);
         } else if let LinkAttribute::Xdp(xdp) = attribute {
@@ -348,11 +360,13 @@ pub fn read_link(message: LinkMessage) -> Link {
             // Not the flag `LOWER_UP`, which an interface that is down lacks too.
             link.has_carrier = carrier != 0;
         } else if let LinkAttribute::Stats64(stats) = attribute {
+            link.rx_packets = stats.rx_packets;
             link.tx_packets = stats.tx_packets;
             link.tx_dropped = stats.tx_dropped;
         } else if let LinkAttribute::LinkInfo(info) = attribute {
             link.is_tun = info.contains(&LinkInfo::Kind(InfoKind::Tun));
             link.is_tap = link.is_tun && is_ethernet;
+            link.is_vlan = info.contains(&LinkInfo::Kind(InfoKind::Vlan));
             link.is_veth = info.contains(&LinkInfo::Kind(InfoKind::Veth));
             link.vxlan = info.iter().find_map(read_vxlan);
         }
@@ -386,4 +400,27 @@ fn read_vxlan(info: &LinkInfo) -> Option<Vxlan> {
         }
     }
     Some(vxlan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_is_known_with_what_it_stands_upon() {
+        let mut message = LinkMessage::default();
+        message.header.index = 9;
+        message.attributes = vec![
+            LinkAttribute::IfName("up0.7".into()),
+            LinkAttribute::Link(3),
+            LinkAttribute::Address(vec![2, 0, 0, 0, 0, 7]),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan)]),
+        ];
+        let link = read_link(message);
+        assert!(
+            link.is_vlan && link.parent == Some(3),
+            "the XDP guard would go on beside another network"
+        );
+        assert_eq!(link.mac, Some([2, 0, 0, 0, 0, 7]));
+    }
 }

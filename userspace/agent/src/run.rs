@@ -33,6 +33,7 @@ use crate::{
     tap_socket::TapSocket,
     totals::Totals,
     uplink::Uplink,
+    xdp_guard::Choice,
 };
 use anyhow::{Context, anyhow};
 use aya::maps::{MapData, RingBuf};
@@ -170,6 +171,8 @@ impl Agent {
             uplink: (uplink.name.clone(), uplink.index),
             overlay,
         };
+        let guarded = Some(uplink.index).filter(|_| settings.xdp_guard != Choice::Off);
+        block_in_place(|| loaded.release_guards(guarded)).context("cannot take an XDP guard off")?;
         doors.open(&net, &mut loaded).await?;
         let adoption = Adoption {
             patterns: settings.taps.clone(),
@@ -196,6 +199,7 @@ impl Agent {
             hold: hold.clone(),
             sender,
             idle: settings.idle,
+            xdp_guard: settings.xdp_guard,
         };
         let keeper = Keeper::start(parts, stop.clone())?;
         let expect = Expect {

@@ -146,6 +146,7 @@ pub(crate) fn of_finding(finding: &AuditFinding) -> Ailment {
         "device" => {
             "undo it with the command named; nothing that guests say gets there while our programs are on"
         }
+        "guard" => "take away what stands in its way, or set xdp_guard to \"auto\" or \"off\"",
         _ => "journalctl -u pairgate-agent says what the kernel answered",
     };
     Ailment::new(&finding.what, cure)

@@ -9,7 +9,7 @@ use crate::failure::{Answer, Failure};
 use crate::health::{self, Ailment};
 use crate::output::{self, Table, reply, shown};
 use crate::times::{span, utc};
-use pairgate_api::local::{AgentStatus, LocalVm};
+use pairgate_api::local::{AgentStatus, LocalGuard, LocalVm};
 use pairgate_api::rest::Status;
 use std::net::IpAddr;
 
@@ -104,6 +104,7 @@ fn one_host(status: &AgentStatus) -> String {
             "certificate",
             format!("until {}", utc(status.certificate_expires_unix_ms)),
         )
+        .property("XDP guard", guard(status.xdp_guard.as_ref()))
         .property("auditor", audit(status));
     format!(
         "{}\n\n{}\n\n{}",
@@ -111,6 +112,17 @@ fn one_host(status: &AgentStatus) -> String {
         vms(&status.vms),
         crate::pairs::table(&status.pairs, &status.vms)
     )
+}
+
+fn guard(guard: Option<&LocalGuard>) -> String {
+    let Some(LocalGuard { setting, on, why }) = guard else {
+        return "this agent has none".to_owned();
+    };
+    match why {
+        Some(why) if !on => format!("off ({setting}): {why}"),
+        Some(_) | None if *on => format!("on ({setting})"),
+        Some(_) | None => format!("off ({setting})"),
+    }
 }
 
 fn audit(status: &AgentStatus) -> String {
@@ -191,6 +203,7 @@ mod tests {
             certificate_expires_unix_ms: 0,
             certificate_overdue: false,
             certificate_why: None,
+            xdp_guard: None,
             findings: Vec::new(),
             found: Default::default(),
         };
@@ -215,5 +228,22 @@ mod tests {
                 "18446744073709551615"
             ]
         );
+    }
+
+    #[test]
+    fn a_guard_that_is_off_says_why() {
+        let said = |on: bool, why: Option<&str>| {
+            guard(Some(&LocalGuard {
+                setting: "auto".into(),
+                on,
+                why: why.map(str::to_owned),
+            }))
+        };
+        assert_eq!(said(true, None), "on (auto)");
+        assert_eq!(
+            said(false, Some("the uplink is a veth")),
+            "off (auto): the uplink is a veth"
+        );
+        assert_eq!(guard(None), "this agent has none");
     }
 }

@@ -35,12 +35,8 @@ fn outer() -> Outer {
 /// Wrong if false: a guest's drops would be counted as another's.
 #[test]
 fn every_counter_has_a_place_of_its_own() {
-    let ways = [
-        Direction::FromTap,
-        Direction::FromUplink,
-        Direction::ToTap,
-        Direction::FromVxlan,
-    ];
+    let ways = Direction::ALL;
+    assert_eq!(ways.len() as u32, Direction::COUNT);
     let mut places = std::collections::BTreeSet::new();
     for slot in [0, 1, SLOTS - 1] {
         for way in ways {
@@ -54,7 +50,7 @@ fn every_counter_has_a_place_of_its_own() {
     }
     assert_eq!(
         ways.map(Direction::word),
-        ["from_tap", "from_uplink", "to_tap", "from_vxlan"]
+        ["from_tap", "from_uplink", "to_tap", "from_vxlan", "xdp_uplink"]
     );
 }
 

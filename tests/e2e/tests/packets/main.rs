@@ -43,3 +43,4 @@ mod used;
 mod verified;
 mod vouching;
 mod world;
+mod xdp;

@@ -95,6 +95,8 @@ fn every_fault_of_a_file_is_named_with_its_line() {
             "\"*\": at least two",
         ),
         ("host = h1\n", 1, "host"),
+        ("xdp_guard = true\n", 1, "xdp_guard"),
+        ("host = 'h1'\nxdp_guard = 'native'\n", 2, "auto"),
         ("host = 'h1'\nregistry = 'https://r'\n", 2, "HOST[:PORT]"),
         ("host = 'h1'\nhost = 'h2'\n", 2, "duplicate"),
     ] {
@@ -146,6 +148,7 @@ fn the_example_says_everything_that_can_be_said_and_shows_the_defaults() {
         metrics,
         idle,
         taps,
+        xdp_guard,
     } = all;
     // What has a default is shown with it, commented out; what has none is to be filled in.
     assert_eq!(state_dir.as_deref(), Some(Path::new(STATE_DIR)));
@@ -154,6 +157,7 @@ fn the_example_says_everything_that_can_be_said_and_shows_the_defaults() {
     assert_eq!(metrics, Some(METRICS));
     assert_eq!(idle, Some(IdleSecs(IDLE_SECS)));
     assert!(taps.is_some(), "the example does not show taps");
+    assert_eq!(xdp_guard, Some(Choice::default()));
     assert_eq!(host.as_ref(), Some(&settings.host));
     assert_eq!(registry.as_ref(), Some(&settings.registry));
     assert_eq!(uplink.as_ref(), Some(&settings.uplink));

@@ -164,6 +164,7 @@ mod tests {
                 "link-3-stop_out",
                 "link-4-from_tap",
                 "link-1-from_uplink",
+                "link-1-xdp_uplink",
             ] {
                 fs::write(pin_dir.join(version).join(name), "").unwrap();
             }

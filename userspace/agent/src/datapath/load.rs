@@ -10,7 +10,7 @@ use super::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{Map, MapError},
-    programs::{ProgramError, SchedClassifier},
+    programs::{ProgramError, SchedClassifier, links::FdLink},
 };
 use pairgate_abi::{SETTINGS, Settings, map};
 use std::{
@@ -50,6 +50,8 @@ pub struct Loaded {
     pub(super) pinned: Vec<String>,
     /// Links of this agent, by interface: they stay on if somebody removes their pins.
     pub(super) held: HashMap<(u32, Program), Attachment>,
+    /// The guard in the uplink's driver, and the uplink.
+    pub(super) guard_link: Option<(u32, FdLink)>,
 }
 
 /// Loading failed; nothing was attached or changed in place.
@@ -193,6 +195,7 @@ impl Loaded {
             hook,
             pinned,
             held: HashMap::new(),
+            guard_link: None,
         })
     }
 
@@ -209,6 +212,10 @@ impl Loaded {
     /// The packet mark that says "delivered by our programs".
     pub fn mark(&self) -> u32 {
         self.mark
+    }
+
+    pub(super) fn loaded_object(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     /// A loaded map.

@@ -33,6 +33,7 @@ mod open;
 mod pins;
 mod pod;
 mod sk_buff;
+mod xdp;
 
 pub use attach::{AttachError, Program};
 pub use attachment::Hook;
@@ -45,3 +46,4 @@ pub use open::OpenError;
 pub use pins::{Pins, remove_pins};
 pub use pod::Pod;
 pub use sk_buff::{Features, LayoutError, running_features, running_layout};
+pub use xdp::{GuardError, XDP_UPLINK};

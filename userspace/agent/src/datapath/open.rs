@@ -48,6 +48,7 @@ impl Pins {
         self.refused()?;
         self.flows()?;
         self.big()?;
+        self.uplink_mac()?;
         self.mark_map()?;
         Ok(())
     }
@@ -127,6 +128,10 @@ impl Pins {
         self.open(map::BIG)
     }
 
+    fn uplink_mac(&self) -> Result<Array<MapData, [u8; 8]>, OpenError> {
+        self.open(map::UPLINK_MAC)
+    }
+
     pub(super) fn mark_map(&self) -> Result<Array<MapData, u32>, OpenError> {
         self.open(map::MARK)
     }
@@ -202,5 +207,16 @@ impl Loaded {
     /// The tables of conversations, by tap slot.
     pub(super) fn flows(&self) -> Result<flows::Outer, OpenError> {
         self.pins().flows()
+    }
+
+    /// Writes the uplink's MAC address, by which the guard knows what is for this host.
+    pub fn set_uplink_mac(&self, mac: [u8; 6]) -> Result<(), OpenError> {
+        let [a, b, c, d, e, f] = mac;
+        let mut map = self.pins().uplink_mac()?;
+        map.set(0, [a, b, c, d, e, f, 0, 0], 0)
+            .map_err(|source| OpenError {
+                map: map::UPLINK_MAC,
+                source: Box::new(source),
+            })
     }
 }

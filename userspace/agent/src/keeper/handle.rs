@@ -6,6 +6,7 @@ use crate::{
     clock::BootTime,
     goal::Goal,
     present::CarriedPair,
+    xdp_guard::Shown,
 };
 use arc_swap::ArcSwap;
 use pairgate_abi::{Handle, NextHop, OutKey};
@@ -65,6 +66,7 @@ pub struct KeeperHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) board: Arc<Board>,
     pub(super) view: Arc<ArcSwap<View>>,
+    pub(super) guard: Arc<ArcSwap<Shown>>,
 }
 
 /// The keeper has stopped, because the agent stops.
@@ -159,6 +161,10 @@ impl KeeperHandle {
     }
 
     /// What the auditor has seen.
+    pub fn guard(&self) -> Arc<Shown> {
+        self.guard.load_full()
+    }
+
     pub fn board(&self) -> &Board {
         &self.board
     }

@@ -17,6 +17,7 @@ pub mod entries;
 mod fate;
 mod flows;
 mod guard;
+mod guarding;
 mod handle;
 mod ledger;
 mod life;
@@ -54,9 +55,11 @@ use crate::{
     net::Net,
     request::mint::MintedToken,
     totals::Totals,
+    xdp_guard::Choice,
 };
 use arc_swap::ArcSwap;
 use audit::Auditor;
+use guarding::Guarding;
 use pairgate_abi::OutKey;
 use pairgate_api::grpc;
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -106,6 +109,7 @@ pub struct Keeper {
     swept: Instant,
     auditor: Auditor,
     audited: Instant,
+    guarding: Guarding,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,6 +151,8 @@ pub struct Parts {
     pub taps_news: Arc<Notify>,
     /// How long a pair may go unused.
     pub idle: Duration,
+    /// Whether there is to be a guard in the uplink's driver.
+    pub xdp_guard: Choice,
 }
 
 impl Keeper {
@@ -181,7 +187,9 @@ impl Keeper {
             swept: Instant::now(),
             auditor: Auditor::default(),
             audited: Instant::now(),
+            guarding: Guarding::new(parts.xdp_guard),
         };
+        let guard = keeper.guarding.shown.clone();
         let board = keeper.auditor.board.clone();
         keeper.publish();
         tokio::spawn(keeper.run(queue, stop));
@@ -189,6 +197,7 @@ impl Keeper {
             commands,
             view,
             board,
+            guard,
         })
     }
 

@@ -52,6 +52,7 @@ struct Moment<'a> {
     entries: Vec<(&'static str, usize)>,
     connected: bool,
     board: &'a Board,
+    guard: bool,
     goal: u64,
     certificate_ends_unix_ms: u64,
     now: BootTime,
@@ -75,6 +76,7 @@ struct Families {
     findings: IntCounterVec,
     standing: IntGauge,
     walk: Gauge,
+    guard: IntGauge,
 }
 
 impl Families {
@@ -136,10 +138,14 @@ impl Families {
                 "pairgate_audit_walk_seconds",
                 "What the last walk through the maps of pairs took",
             )?,
+            guard: IntGauge::new(
+                "pairgate_xdp_guard",
+                "Whether the guard in the uplink's driver is on",
+            )?,
         })
     }
 
-    fn all(&self) -> [&dyn Collector; 17] {
+    fn all(&self) -> [&dyn Collector; 18] {
         [
             &self.packets,
             &self.bytes,
@@ -158,6 +164,7 @@ impl Families {
             &self.findings,
             &self.standing,
             &self.walk,
+            &self.guard,
         ]
     }
 
@@ -203,6 +210,7 @@ impl Families {
         }
         self.standing.set(number(moment.board.standing().len()));
         self.walk.set(moment.board.walk().as_secs_f64());
+        self.guard.set(i64::from(moment.guard));
     }
 
     fn count(&self, counts: &SlotCounts) {
@@ -257,6 +265,7 @@ impl Collector for FromKernel {
             entries: seen.fill.entries(),
             connected: *seen.connected.borrow(),
             board: seen.keeper.board(),
+            guard: seen.keeper.guard().is_on(),
             goal: *seen.goal.borrow(),
             certificate_ends_unix_ms: seen.certificate.borrow().life.ends_unix_ms,
             now: BootTime::now(),
@@ -280,6 +289,7 @@ pub(super) mod tests {
             entries: MapFill::MAPS.map(|(name, _)| (name, 0)).to_vec(),
             connected: false,
             board: &Board::default(),
+            guard: false,
             goal: 0,
             certificate_ends_unix_ms: 1_500,
             now: BootTime::ZERO,

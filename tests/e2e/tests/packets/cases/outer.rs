@@ -11,6 +11,7 @@ use crate::{
     pairs::{in_handle, in_handle6},
     run::{DROP, NEXT, REDIRECT},
     world::SLOT,
+    xdp::check_beside,
 };
 use pairgate_agent::datapath::Program;
 use pairgate_packet::ip::Family;
@@ -91,7 +92,7 @@ pub(crate) fn run(course: &mut Course, case: &Outer) {
         course.set(&Setup::default(), family, Way::UplinkToTap);
         let inner = Way::UplinkToTap.seed(family).udp();
         let good = arriving_under(&course.world, handle, &inner.bytes);
-        let sent = make(Frame::over(underlay, good)).bytes;
+        let sent = make(Frame::over(underlay, good.clone())).bytes;
         let ran = course.through(Program::FromUplink, course.world.uplink.index(), &sent, (0, 0));
         let moved = course.moved();
         let (action, frame, mark) = match outcome {
@@ -115,6 +116,14 @@ pub(crate) fn run(course: &mut Course, case: &Outer) {
         if let Some(frame) = frame {
             assert_eq!(ran.frame, frame, "{what}: other bytes than it should have");
         }
+        check_beside(
+            &mut course.world,
+            &make(Frame::over(underlay, good)).bytes,
+            outcome,
+            slot,
+            &what,
+        );
+        let _counted = course.moved();
     }
 }
 

@@ -43,10 +43,12 @@ pub enum Kind {
     Setting,
     /// An interface of ours that was changed, or is used by somebody else too.
     Device,
+    /// The guard in the uplink's driver, which was wanted and is not on.
+    Guard,
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Stray,
         Self::Altered,
         Self::Missing,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Foreign,
         Self::Setting,
         Self::Device,
+        Self::Guard,
     ];
 
     /// The metric label, and the word in the status.
@@ -68,6 +71,7 @@ impl Kind {
             Self::Foreign => "foreign",
             Self::Setting => "setting",
             Self::Device => "device",
+            Self::Guard => "guard",
         }
     }
 }

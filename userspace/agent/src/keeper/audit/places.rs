@@ -27,6 +27,12 @@ impl Keeper {
         match self.net.links().await {
             Ok(links) => {
                 block_in_place(|| self.audit_hooks(&links, &mut standing));
+                // What was put on or taken off just now is not in that list.
+                let links = if self.tend_guard(&links, &mut standing) {
+                    self.net.links().await.unwrap_or(links)
+                } else {
+                    links
+                };
                 self.audit_links(&links, &mut standing).await;
             }
             Err(error) => tracing::error!(%error, "the interfaces could not be looked at"),
@@ -124,6 +130,7 @@ impl Keeper {
             Vec::new()
         });
         let (uplink, overlay) = (self.doors.uplink.1, self.doors.overlay.index());
+        let guard = block_in_place(|| self.loaded.guard_on(uplink));
         let own: BTreeSet<u32> = self
             .guests
             .values()
@@ -142,7 +149,8 @@ impl Keeper {
         }
         for link in links {
             let is_own = own.contains(&link.index);
-            if let Some(program) = link.xdp.filter(|_| is_own || link.index == uplink) {
+            let is_foreign = |program: &u32| is_own || link.index == uplink && guard != Some(*program);
+            if let Some(program) = link.xdp.filter(is_foreign) {
                 let what = format!(
                     "the XDP program {program} (`bpftool prog show id {program}`) on {} sees every frame before ours",
                     link.name

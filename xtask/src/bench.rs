@@ -5,7 +5,9 @@
 //! Nothing it prints is an absolute figure of anything: on another machine, or on this one at another time, all
 //! of them are different. What counts is the last column, the ratio of two medians of one run.
 
+mod against;
 mod figures;
+mod guard;
 mod hostile;
 mod measures;
 
@@ -53,6 +55,9 @@ pub(crate) struct Wanted {
     /// With --hostile: only floods whose name has this in it
     #[arg(long, value_name = "TEXT", requires = "hostile")]
     flood: Option<String>,
+    /// Measure instead what the guard in the uplink's driver costs honest packets, and what it saves under a flood
+    #[arg(long, conflicts_with = "hostile")]
+    guard: bool,
     /// Make this measurement alone; may be given again
     #[arg(long, value_enum)]
     only: Vec<Measure>,
@@ -73,6 +78,14 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
             json: wanted.json.as_deref(),
         };
         return hostile::run(place, &wanted);
+    }
+    if wanted.guard {
+        return guard::run(
+            place,
+            wanted.rounds,
+            Duration::from_secs(wanted.seconds),
+            wanted.json.as_deref(),
+        );
     }
     let programs = Programs::in_folder(&place.programs());
     let wishes = Wishes {

@@ -119,6 +119,11 @@ fn prover(place: &Place) -> Command {
     command
 }
 
+/// What the guard in the uplink's driver costs and saves.
+pub(crate) fn guard(place: &Place, rounds: u32) -> Result<()> {
+    step::run(prover(place).args(["guard", "--rounds", &rounds.to_string()]))
+}
+
 /// Everything that was once wrong.
 fn replays(place: &Place) -> Result<()> {
     step::run(prover(place).args(["replay", "tests/prove/replays"]))

@@ -6,6 +6,7 @@
 //! * [`kernel`]: the loaded programs over maps filled the same way, run by `BPF_PROG_TEST_RUN`;
 //! * [`bench`]: both side by side, compared packet by packet;
 //! * [`generate`]: the packets; [`sweep`]: those of which every one is tried;
+//! * [`guard`]: no proof, but what the guard in the uplink's driver costs and saves;
 //! * [`run`]: many of them; [`failure`], [`shrink`] and [`replay`]: what becomes of one that differs.
 //!
 //! A test run has no VLAN tag, unfinished checksum, kind of segmentation or tunnel outside the bytes; what depends on
@@ -14,6 +15,7 @@
 pub mod bench;
 pub mod failure;
 pub mod generate;
+pub mod guard;
 pub mod kernel;
 pub mod oracle;
 pub mod record;

@@ -2,7 +2,7 @@
 //! happens in namespaces of its own.
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use pairgate_prove::{record, replay, run, sweep, world::own::Own};
+use pairgate_prove::{guard, record, replay, run, sweep, world::own::Own};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 #[derive(Debug, Parser)]
@@ -46,6 +46,13 @@ enum Verb {
         interfaces: Vec<String>,
         #[arg(long, default_value_t = 30)]
         seconds: u64,
+    },
+    /// Measure what the guard in the uplink's driver costs and saves
+    Guard {
+        #[arg(long, default_value_t = 11)]
+        rounds: u32,
+        #[arg(long, default_value_t = 200_000)]
+        frames: u32,
     },
     /// Try every handle
     Handles {
@@ -92,6 +99,7 @@ fn act(verb: Verb) -> Result<()> {
             interfaces,
             seconds,
         } => record::record(&file, &interfaces, Duration::from_secs(seconds)),
+        Verb::Guard { rounds, frames } => guard::measure(&guard::Order { rounds, frames }),
         Verb::Handles { share, failures } => sweep::vni(&failures, cores, share.max(1)),
     }
 }

@@ -4,6 +4,7 @@
 //! The flood runs on the first processor and the neighbour's pair on the others, so that what is seen is what the
 //! programs and the agent make of the flood, and not that a flood needs a processor.
 
+use super::against::{Against, median};
 use super::measures::{Measure, Way};
 use crate::place::Place;
 use anyhow::{Context, Result, ensure};
@@ -78,40 +79,6 @@ fn verdict(throughput: &Against, tail: &Against) -> Verdict {
     } else {
         Verdict::Over
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Against {
-    /// All rounds under our programs, and under the one that drops.
-    rounds: [Vec<f64>; 2],
-    /// Of the medians.
-    ratio: f64,
-    /// Quartiles of the ratios of each round: how far noise alone carries them.
-    spread: [f64; 2],
-}
-
-impl Against {
-    fn new(rounds: [Vec<f64>; 2]) -> Self {
-        let ratio = median(&rounds[0]) / median(&rounds[1]);
-        let mut each: Vec<f64> = rounds[0]
-            .iter()
-            .zip(&rounds[1])
-            .map(|(ours, drops)| ours / drops)
-            .collect();
-        each.sort_by(f64::total_cmp);
-        let at = |part: usize| each.get(each.len() * part / 4).copied().unwrap_or(f64::NAN);
-        Self {
-            spread: [at(1), at(3)],
-            rounds,
-            ratio,
-        }
-    }
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// How it is measured.

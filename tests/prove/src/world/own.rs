@@ -68,6 +68,14 @@ impl Own {
         Ok(())
     }
 
+    /// From now on what cannot be sent at once is refused. It is also how the kernel takes the short way with frames.
+    pub fn wait_for_nothing(&self) -> Result<()> {
+        for tap in &self.taps {
+            nix::fcntl::fcntl(tap, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+        }
+        Ok(())
+    }
+
     /// Sends a frame as the machine behind an interface.
     pub fn send(&self, interface: u32, frame: &[u8]) -> Result<()> {
         let at = Link::ALL

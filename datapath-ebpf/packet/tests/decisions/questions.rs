@@ -86,6 +86,11 @@ fn of_dhcpv4_only_a_clients_own_question_is_one() {
             put(UDP + 4, &[0, 9]),
             Err(DropReason::BadHeader),
         ),
+        (
+            "its packet's length lies",
+            put(16, &[0xff; 2]),
+            Err(DropReason::BadHeader),
+        ),
         ("an answer", put(MESSAGE, &[2]), Err(DropReason::BadHeader)),
         (
             "of another medium",
@@ -176,6 +181,11 @@ fn of_dhcpv6_only_what_clients_say_is_one() {
         (
             "under another's MAC",
             with(solicit(), 0, &STRANGER_MAC),
+            Err(DropReason::BadHeader),
+        ),
+        (
+            "its packet's length lies",
+            with(solicit(), 18, &[0xff; 2]),
             Err(DropReason::BadHeader),
         ),
         (

@@ -1,15 +1,16 @@
 //! What the maps' keys, counters' places and events are made of: numbers that the agent reads back.
 
-use crate::honest::{ALL, HOST, PEER_HOST, TAP, carries, from_guest};
+use crate::honest::{ALL, ENTRY_OUT, HOST, PEER_HOST, SETTINGS, TAP, carries, from_guest, over_ipv6};
 use pairgate_abi::{
     CARRIES_ALL_NOTED, CARRIES_GRANTS, CARRIES_REPLIES, DROP_REASONS, Direction, DropReason, EVENT_EXPIRED,
-    EVENT_MISS, EVENT_UNKNOWN_HANDLE, Handle,
+    EVENT_MISS, EVENT_UNKNOWN_HANDLE, Handle, OutEntry,
     limits::{BIG_CELLS, BIG_NS, FLOW_OTHER_NS, FLOW_TCP_NS, SLOTS},
 };
 use pairgate_packet::{
     Bytes, Metadata, Packet,
     address::{Address, wide},
     grant::{self, Admission, Note},
+    ip::Family,
     outer::{self, Outer},
     pair, receiver,
     sender::{self, Said},
@@ -162,4 +163,57 @@ fn a_flow_goes_big_for_a_while_after_a_big_packet() {
         "flows of one handle share {} cells",
         cells.len()
     );
+}
+
+/// Wrong if it fails: a tap's MTU, and what is read of a frame, would be counted from another place.
+#[test]
+fn our_headers_are_as_long_as_they_are() {
+    for (family, length, inner_at) in [
+        (Family::V4, outer::LENGTH_V4, 50),
+        (Family::V6, outer::LENGTH_V6, 70),
+    ] {
+        assert_eq!((outer::length(family), length), (inner_at, inner_at));
+        assert_eq!(outer::inner_at(family), inner_at);
+        // The inner Ethernet and IPv6 headers, an error's header, and the headers of the packet that it is about.
+        assert_eq!(receiver::read(inner_at), inner_at + 14 + 40 + 8 + 48);
+    }
+}
+
+#[test]
+fn an_entry_of_the_other_underlay_makes_no_header() {
+    let (_, over_ipv6, _) = over_ipv6();
+    for (one, other) in [
+        (ENTRY_OUT.src_host, over_ipv6.dst_host),
+        (over_ipv6.src_host, ENTRY_OUT.dst_host),
+    ] {
+        let mixed = OutEntry {
+            src_host: one,
+            dst_host: other,
+            ..ENTRY_OUT
+        };
+        let internal = Err(DropReason::Internal);
+        assert_eq!(
+            outer::header_v4(&packet(), &mixed, &mut [0; outer::LENGTH_V4]),
+            internal
+        );
+        assert_eq!(
+            outer::header_v6(&packet(), &mixed, &mut [0; outer::LENGTH_V6]),
+            internal
+        );
+    }
+    let internal = Err(DropReason::Internal);
+    assert_eq!(
+        outer::header_v6(&packet(), &ENTRY_OUT, &mut [0; outer::LENGTH_V6]),
+        internal
+    );
+    assert_eq!(
+        outer::header_v4(&packet(), &over_ipv6, &mut [0; outer::LENGTH_V4]),
+        internal
+    );
+}
+
+#[test]
+fn what_ends_before_an_overlay_header_is_the_hosts_own() {
+    let short = crate::honest::udp(([2; 6], [4; 6]), (PEER_HOST, HOST), (50_000, 4789), &[0x88; 7]);
+    assert_eq!(outer::ours(&Bytes(&short), &SETTINGS, Family::V4), None);
 }

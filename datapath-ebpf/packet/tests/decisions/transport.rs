@@ -296,3 +296,17 @@ fn what_arrives_gathered_is_measured_by_its_parts() {
         assert_eq!(got, expected, "{what}");
     }
 }
+
+#[test]
+fn a_tag_is_a_tag_wherever_it_stands() {
+    for ethertype in [[0x81, 0], [0x88, 0xa8], [0x91, 0], [0x92, 0], [0x93, 0]] {
+        let frame = with(datagram(Family::V4, true, (1, 2), b"x"), 12, &ethertype);
+        assert_eq!(
+            judged(&frame, Metadata::PLAIN),
+            Err(DropReason::Vlan),
+            "{ethertype:02x?}"
+        );
+    }
+    let frame = with(datagram(Family::V4, true, (1, 2), b"x"), 12, &[0x81, 1]);
+    assert_eq!(judged(&frame, Metadata::PLAIN), Err(DropReason::Ethertype));
+}

@@ -1,5 +1,6 @@
 //! The decisions on frames in memory: what holds for any frame, and that every reason can be given.
 mod answers;
+mod arrivals;
 mod early;
 mod errors;
 mod honest;

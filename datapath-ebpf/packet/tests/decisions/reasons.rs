@@ -201,6 +201,7 @@ fn a_frame_with_flags_beside_its_group_has_no_handle_of_ours_when_the_device_has
         (7, 8 | 1 << 16),
         (7, 8 | 1 << 19),
         (7, 8 | 1 << 22),
+        (7, 8 | 1 << 24),
         (7 | 1 << 24, 8),
     ] {
         assert_eq!(

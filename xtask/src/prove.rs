@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 10] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -58,6 +58,10 @@ const STAGES: [Stage; 9] = [
     Stage {
         name: "kernel 6.12",
         work: |place, _| test::kernels::run(place, &["6.12".to_owned()]),
+    },
+    Stage {
+        name: "coverage",
+        work: |place, _| quality::coverage::run(place),
     },
     Stage {
         name: "fuzz",

@@ -67,7 +67,7 @@ const STAGES: [Stage; 11] = [
         work: end_to_end,
     },
     Stage {
-        name: "older kernels' hook",
+        name: "older hook",
         work: older_hook,
     },
 ];

@@ -2,6 +2,7 @@
 //! left when it goes for good.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+use aya::maps::MapError;
 use futures_util::TryStreamExt;
 use pairgate_agent::datapath::{Left, Pins};
 use pairgate_api::local::AgentStatus;
@@ -195,14 +196,15 @@ fn open_pairs_follow_the_routes_and_the_mtu_of_the_uplink() {
     rig.await_answer("web1", DB1).unwrap();
     let pins = Pins::under(&rig.lab.plan().pin_dir("h1"));
     let host = H2.to_ipv6_mapped().octets();
-    let neighbour = || {
-        pins.next_hops()
-            .unwrap()
-            .get(&host, 0)
-            .ok()
-            .map(|hop| hop.0.neighbour)
+    let neighbour = || match pins.next_hops().unwrap().get(&host, 0) {
+        Ok(hop) => Some(hop.0.neighbour),
+        Err(MapError::KeyNotFound) => None,
+        Err(error) => panic!("the kernel does not say what stands in the map: {error}"),
     };
-    assert_eq!(neighbour(), Some(host), "the peer is a neighbour");
+    patience::until(PATIENCE, "the peer is a neighbour", || {
+        Ok((neighbour() == Some(host)).then_some(()))
+    })
+    .unwrap();
 
     let to_h2 = || RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(H2, 32);
     let by_nobody = || to_h2().gateway(NOBODY).build();

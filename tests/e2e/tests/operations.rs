@@ -229,7 +229,7 @@ fn screens_and_doctor_tell_health_from_sickness_and_name_only_metrics_that_exist
     let (_, answer) = doctor(&rig, "h1", &["--registry", &registry]);
     for check in [
         "kernel",
-        "TCX",
+        "hook",
         "BTF",
         "bpffs",
         "agent",

@@ -201,6 +201,7 @@ fn open_pairs_follow_the_routes_and_the_mtu_of_the_uplink() {
         Err(MapError::KeyNotFound) => None,
         Err(error) => panic!("the kernel does not say what stands in the map: {error}"),
     };
+    // The packet that was held goes first, then its pair's way and entry are written: the answer may be here before.
     patience::until(PATIENCE, "the peer is a neighbour", || {
         Ok((neighbour() == Some(host)).then_some(()))
     })

@@ -169,6 +169,11 @@ fn of_dhcpv6_only_what_clients_say_is_one() {
         ("a question", solicit(), Ok(54)),
         ("the least", dhcpv6(LOCAL, &[1, 0, 0, 7]), Ok(52)),
         (
+            "one byte less, and stray bytes behind it",
+            [dhcpv6(LOCAL, &[1, 0, 0]), vec![0; 9]].concat(),
+            Err(DropReason::TooShort),
+        ),
+        (
             "one byte less",
             dhcpv6(LOCAL, &[1, 0, 0]),
             Err(DropReason::TooShort),

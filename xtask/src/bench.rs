@@ -50,13 +50,13 @@ pub(crate) struct Wanted {
     #[arg(long)]
     iperf3: bool,
     /// Measure instead what a hostile guest's floods cost a neighbour; ends with an error if it is too much
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["ports", "underlay", "uplink", "iperf3", "only"])]
     hostile: bool,
     /// With --hostile: only floods whose name has this in it
     #[arg(long, value_name = "TEXT", requires = "hostile")]
     flood: Option<String>,
     /// Measure instead what the guard in the uplink's driver costs honest packets, and what it saves under a flood
-    #[arg(long, conflicts_with = "hostile")]
+    #[arg(long, conflicts_with_all = ["hostile", "ports", "underlay", "uplink", "iperf3", "only"])]
     guard: bool,
     /// Make this measurement alone; may be given again
     #[arg(long, value_enum)]

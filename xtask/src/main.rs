@@ -78,7 +78,7 @@ enum Task {
     Coverage,
     /// Changes the decision and token crates in every small way: which changes no test notices
     Mutants(quality::mutants::Wanted),
-    /// The same on a checkout without changes: `git status` must be clean after all stages too
+    /// What `test` does, on a checkout without changes: `git status` must be clean after all stages too
     Ci,
     /// What takes too long for `test`, such as a hundred million packets through programs and oracle; needs root
     Prove(prove::Wanted),

@@ -22,5 +22,28 @@ pub(crate) fn continue_as_root(arguments: &str) -> NeedsCaller {
 
 /// The arguments that xtask was called with, as one would type them again.
 pub(crate) fn own_arguments() -> String {
-    std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+    let quoted: Vec<_> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+    quoted.join(" ")
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=:-".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_stage_of_two_words_stays_one_argument() {
+        assert_eq!(quoted("--stage=oracle"), "--stage=oracle");
+        assert_eq!(quoted("kernel 6.1"), "'kernel 6.1'");
+        assert_eq!(quoted("a'b"), r"'a'\''b'");
+        assert_eq!(quoted(""), "''");
+    }
 }

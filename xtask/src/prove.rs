@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 10] = [
+const STAGES: [Stage; 11] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -62,6 +62,10 @@ const STAGES: [Stage; 10] = [
     Stage {
         name: "coverage",
         work: |place, _| quality::coverage::run(place),
+    },
+    Stage {
+        name: "mutants",
+        work: |place, _| quality::mutants::run(place, &quality::mutants::Wanted::all()),
     },
     Stage {
         name: "fuzz",

@@ -1,4 +1,4 @@
-//! Stages in turn: the first that fails ends the run and is named last; how long each took is a table.
+//! Stages in turn: the first that fails ends the run and is named in its error; how long each took is a table.
 
 use anyhow::Result;
 use std::time::{Duration, Instant};
@@ -27,7 +27,6 @@ pub(crate) fn all<'a>(stages: impl IntoIterator<Item = (&'static str, Work<'a>)>
     let count = usize::from(failed.is_some());
     println!("stages: {} passed, {count} failed", times.len() - count);
     let Some(error) = failed else { return Ok(()) };
-    let name = times.last().map_or("", |(name, _)| name);
-    eprintln!("{error:#}");
-    Err(anyhow::anyhow!("{name}"))
+    // Its kind stays with it: what needs something from the caller is another exit code.
+    Err(error)
 }

@@ -75,14 +75,14 @@ impl Metadata {
 }
 
 impl Gso {
-    /// TCP over IPv4.
-    pub const TCPV4: u32 = 1 << 0;
-    /// TCP over IPv6.
-    pub const TCPV6: u32 = 1 << 4;
-    /// UDP datagrams of equal size.
-    pub const UDP_L4: u32 = 1 << 17;
-    /// Remarks that change nothing here: "not checked yet", and TCP's congestion bits.
-    const REMARKS: u32 = 1 << 1 | 1 << 2 | 1 << 19;
+    /// TCP over IPv4: bit 0 of the kernel's `SKB_GSO_*`.
+    pub const TCPV4: u32 = 0x1;
+    /// TCP over IPv6: bit 4.
+    pub const TCPV6: u32 = 0x10;
+    /// UDP datagrams of equal size: bit 17.
+    pub const UDP_L4: u32 = 0x2_0000;
+    /// Remarks that change nothing here: "not checked yet" (bit 1), and TCP's congestion bits (2 and 19).
+    const REMARKS: u32 = 0x8_0006;
     /// Smallest TCP segment: a smaller one makes too many packets of one.
     pub const LEAST_TCP: u32 = 256;
     /// Most datagrams of one.

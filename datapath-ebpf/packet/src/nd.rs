@@ -141,7 +141,8 @@ impl Question {
             + ICMPV6 as u64
             + ((ADVERTISEMENT as u64) << 8)
             + ((FLAGS as u64) << 8)
-            + ((TARGET_MAC as u64) << 8 | 1)
+            + ((TARGET_MAC as u64) << 8)
+            + 1
             + u16::from_be_bytes([m[0], m[1]]) as u64
             + u16::from_be_bytes([m[2], m[3]]) as u64
             + u16::from_be_bytes([m[4], m[5]]) as u64;

@@ -44,13 +44,12 @@ pub fn has_ports(protocol: u8) -> bool {
     matches!(protocol, TCP | UDP | SCTP)
 }
 
-/// True for what a DHCP server says to a client, in either version (RFC 2131, section 4.1; RFC 8415, section 7.2). Every
-/// guest is configured by its own host, and a client believes whoever answers first: no pair carries it.
+/// True for the ports at which DHCP clients of either version listen (RFC 2131, section 4.1; RFC 8415, section 7.2). Every
+/// guest is configured by its own host, and a client believes whoever answers first, from whatever port: no pair carries
+/// it.
 #[inline(always)]
-fn is_of_servers(ports: Ports) -> bool {
-    let (v4, v6) = (([0, 67], [0, 68]), ([0x02, 0x23], [0x02, 0x22]));
-    let ports = (ports.source, ports.destination);
-    ports == v4 || ports == v6
+fn is_to_clients(destination: [u8; 2]) -> bool {
+    destination == [0, 68] || destination == [0x02, 0x22]
 }
 
 impl Transport {
@@ -103,7 +102,7 @@ impl Transport {
                 Ok(Self { header, ..own })
             }
             UDP if u16::from_be_bytes([h[4], h[5]]) as u32 != payload => Err(DropReason::BadHeader),
-            UDP if is_of_servers(own.ports) => Err(DropReason::SpoofedNd),
+            UDP if is_to_clients(own.ports.destination) => Err(DropReason::SpoofedNd),
             UDP => Ok(Self { header: 8, ..own }),
             SCTP => Ok(own),
             _ if icmp::is_of_routers(protocol, h[0]) => Err(DropReason::SpoofedNd),

@@ -108,6 +108,13 @@ fn maps_that_somebody_has_written_into_are_put_right() {
     })
     .unwrap();
     assert!(lease.get(&0, 0).unwrap() >= granted);
+
+    // A mark that the next agent's programs would stamp on packets, and those of now would not know.
+    let mut mark = h1.mark_map().unwrap();
+    let (chosen, before) = (mark.get(&0, 0).unwrap(), count(&rig, "h1", "altered"));
+    mark.set(0, !chosen, 0).unwrap();
+    await_count(&rig, "h1", "altered", before);
+    assert_eq!(mark.get(&0, 0).unwrap(), chosen);
     assert_eq!(
         status(&rig, "h1").findings,
         [],

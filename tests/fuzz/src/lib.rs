@@ -19,10 +19,15 @@ mod agent;
 mod cli;
 mod frames;
 #[cfg(feature = "daemons")]
+mod guest;
+mod icmp;
+#[cfg(feature = "daemons")]
 mod identity;
 #[cfg(feature = "daemons")]
 mod kernel;
 mod packet;
+#[cfg(feature = "daemons")]
+mod question;
 #[cfg(feature = "daemons")]
 mod registry;
 mod token;
@@ -57,6 +62,8 @@ targets! {
     packet::from_uplink_built;
     /// What the VXLAN device has taken apart, raw.
     packet::from_vxlan;
+    /// An ICMP error of a guest or of a peer, built.
+    icmp::icmp_error_built;
     /// A token as bytes, raw.
     token::token_bytes;
     /// A token as text, raw.
@@ -82,6 +89,10 @@ mod of_daemons {
         kernel::held_built;
         /// What the kernel says about interfaces, addresses and routes.
         kernel::netlink;
+        /// What a guest asks about itself, raw.
+        guest::guest_question;
+        /// The same, built as clients do it.
+        guest::guest_question_built;
         /// An offer from another host, raw.
         agent::offer;
         /// An offer whose token carries the right tag, with a way back.

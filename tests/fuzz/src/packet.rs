@@ -1,6 +1,6 @@
 //! The decision crate: frames of all three ways in.
 
-use crate::{frames, world};
+use crate::{frames, icmp, world};
 use arbitrary::Unstructured;
 use pairgate_abi::{GATEWAY_MAC, OutEntry, TapEntry};
 use pairgate_packet::{
@@ -46,6 +46,9 @@ fn judge(frame: &[u8], metadata: &Metadata) {
             );
             let refused = pair::check(&tap, &packet, None, u64::MAX, world::NOW_NS);
             assert!(refused.is_err(), "a packet without a pair passes");
+            // An MTU that many packets exceed.
+            icmp::answer_too_big(frame, metadata, &packet, 68 + u16::from(packet.ports.source[1]));
+            icmp::answer_too_big(frame, metadata, &packet, 1280);
             for underlay in [Family::V4, Family::V6] {
                 travel(frame, metadata, &packet, underlay);
             }

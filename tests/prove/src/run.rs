@@ -49,7 +49,7 @@ struct Shared {
 pub fn run(order: &Order) -> Result<()> {
     let (sources, start) = (Sources::new()?, Instant::now());
     println!(
-        "seed {:#x}: {} packets from {} valid frames and {} of real traffic, {} kinds of host, {} threads",
+        "seed {}: {} packets from {} valid frames and {} of real traffic, {} kinds of host, {} threads",
         order.seed,
         order.packets,
         sources.templates().len(),
@@ -210,7 +210,7 @@ fn again(generator: &Generator<'_>, order: &Order, number: u64, what: String) ->
         honest.push(packet.honest.clone());
     }
     Found {
-        name: format!("seed {:#x}, episode {number}", order.seed),
+        name: format!("seed {}, episode {number}", order.seed),
         mood,
         inputs,
         honest,

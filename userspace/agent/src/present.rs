@@ -200,7 +200,7 @@ impl Presenter {
         let mut peer = PeerClient::new(self.channel(at, host));
         let answer = tokio::time::timeout(ANSWER_LIMIT, peer.hint(request)).await;
         match answer {
-            Ok(Ok(_)) => tracing::info!(%host, "told that it sends under a handle that is not known here"),
+            Ok(Ok(_)) => tracing::debug!(%host, "told that it sends under a handle that is not known here"),
             Ok(Err(status)) => tracing::debug!(%host, why = answer::text(&status), "hint not given"),
             Err(_) => tracing::debug!(%host, "hint not answered"),
         }

@@ -92,7 +92,7 @@ pub struct Sample {
 }
 
 /// What the guard costs each frame that passes it, and saves of each that dies in it, in nanoseconds. `cargo xtask bench
-/// --only guard` measures both on a tap, which has native XDP; what counts is how they compare.
+/// --guard` measures both on a tap, which has native XDP; what counts is how they compare.
 const COST_NS: u64 = 240;
 const SAVED_NS: u64 = 900;
 /// What is saved must be this many times what is spent, because it is weighed by another machine's figures.

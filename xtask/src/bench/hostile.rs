@@ -172,11 +172,19 @@ pub(super) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
         let text = serde_json::to_string_pretty(&lines)?;
         std::fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let any = |verdict| lines.iter().any(|line| line.verdict == verdict);
-    ensure!(!any(Verdict::Over), "a flood costs a neighbour more than it may");
+    let named = |verdict| {
+        let those = lines.iter().filter(|line| line.verdict == verdict);
+        those.map(|line| line.flood).collect::<Vec<_>>().join("; ")
+    };
+    let (over, unclear) = (named(Verdict::Over), named(Verdict::Unclear));
     ensure!(
-        !any(Verdict::Unclear),
-        "the machine is too busy to tell whether every bound holds; give more --rounds, or leave it alone"
+        over.is_empty(),
+        "these floods cost a neighbour more than they may: {over}"
+    );
+    ensure!(
+        unclear.is_empty(),
+        "the machine is too busy to tell about these floods: {unclear}; leave it alone and try: cargo xtask bench \
+         --hostile --flood TEXT --rounds 20"
     );
     Ok(())
 }

@@ -157,7 +157,7 @@ fn judge(place: &Place, report: &Report) -> Result<()> {
             let Exception {
                 file, code, places, ..
             } = exception;
-            format!("{file}: {code}: {found} places, and not {places}")
+            format!("{file}: `{code}`: {found} places are not reached, the file says {places}; correct the number, or test them")
         })
         .collect();
     println!(
@@ -168,13 +168,13 @@ fn judge(place: &Place, report: &Report) -> Result<()> {
     );
     if !open.is_empty() {
         bail!(
-            "no test reaches\n{}",
+            "no test reaches these; add a test, or an entry with its reason to .coverage.toml\n{}",
             open.iter().map(Gap::to_string).collect::<Vec<_>>().join("\n")
         );
     }
     if !idle.is_empty() {
         bail!(
-            "{} lists other places than are not reached:\n{}",
+            "{} does not match what the tests reach:\n{}",
             path.display(),
             idle.join("\n")
         );

@@ -11,6 +11,8 @@ use clap::Args;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 const FUZZ: Tool = Tool {
     name: "cargo-fuzz",
@@ -27,13 +29,14 @@ const MEMORY_MIB_MAX: u32 = 2048;
 
 /// The targets of the decision and token crates. Asked for alone they are built in a minute, without agent, registry and
 /// command.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "from_tap",
     "from_tap_built",
     "from_uplink",
     "from_uplink_built",
     "from_vxlan",
     "grant_text",
+    "icmp_error_built",
     "mint_proof",
     "token_bytes",
     "token_claims",
@@ -69,7 +72,8 @@ impl Wanted {
     }
 }
 
-/// Builds the programs and runs them one after the other; the first input that makes one fail ends the run.
+/// Builds the programs and runs them, as many at a time as there are processors. After the first input that makes one
+/// fail no other begins.
 pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
     let all = names(place)?;
     for name in &wanted.targets {
@@ -94,9 +98,7 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
         usually: "10 minutes the first time",
     }
     .run(&mut build(place, &tool, wanted))?;
-    for name in targets {
-        one(place, &tool, name, wanted)?;
-    }
+    each(targets, |name| one(place, &tool, name, wanted))?;
     println!(
         "fuzz: {} targets, {} s each, nothing found",
         targets.len(),
@@ -143,6 +145,34 @@ fn fuzz(place: &Place, tool: &Path, subcommand: &str, wanted: &Wanted) -> Comman
     command
 }
 
+/// Does `work` for each name, several at a time; the first error is that of all.
+fn each(names: &[String], work: impl Fn(&str) -> Result<()> + Sync) -> Result<()> {
+    let left = Mutex::new(names.iter());
+    let take = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let worker = || {
+        while let Some(name) = take() {
+            if let Err(error) = work(name) {
+                // The others stop when they come for their next.
+                while take().is_some() {}
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..count).map(|_| scope.spawn(worker)).collect();
+        let mut ended = Ok(());
+        for worker in workers {
+            let Ok(result) = worker.join() else {
+                bail!("a thread that ran a target has panicked");
+            };
+            ended = ended.and(result);
+        }
+        ended
+    })
+}
+
 fn one(place: &Place, tool: &Path, name: &str, wanted: &Wanted) -> Result<()> {
     let work = place.target.join("fuzz");
     let (found, failed) = (work.join("corpus").join(name), work.join("artifacts").join(name));
@@ -161,19 +191,31 @@ fn one(place: &Place, tool: &Path, name: &str, wanted: &Wanted) -> Result<()> {
         "-print_final_stats=1".to_owned(),
         "-verbosity=0".to_owned(),
     ]);
-    eprintln!("\n==> {name}");
-    step::run(&mut command).with_context(|| {
-        format!(
-            "{name} has failed; once mended, its input from {} belongs into tests/fuzz/regressions/{name} under a \
-             name that says what it was",
+    eprintln!("==> {name}");
+    // Shown only if it has failed: of several at a time nobody could read it.
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        bail!(
+            "{said}\n{name} has failed. To see it again copy its input from {} into tests/fuzz/regressions/{name}, under a \
+             name that says what it was, and run: cargo test -p pairgate-fuzz --test replay. It stays there once mended",
             failed.display()
-        )
-    })?;
+        );
+    }
+    let tried =
+        tried(&said).with_context(|| format!("{name} does not say how much it has tried:\n{said}"))?;
+    println!("{name:<24} {tried:>10} inputs");
     if wanted.keep {
         keep(place, tool, wanted, name, &found, &kept)
     } else {
         Ok(())
     }
+}
+
+/// How many inputs libFuzzer has tried, from its statistics.
+fn tried(said: &str) -> Option<u64> {
+    let (_, behind) = said.split_once("stat::number_of_executed_units:")?;
+    behind.split_whitespace().next()?.parse().ok()
 }
 
 /// Most files and longest file of one target's corpus in the repository.

@@ -2,7 +2,6 @@
 //! A change that no test notices is a failure, unless `.cargo/mutants.toml` says why it makes no difference.
 
 use crate::place::{self, Place};
-use crate::step;
 use crate::tools::Tool;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -23,6 +22,9 @@ const RANDOM_FRAMES: &str = "500";
 /// The crates whose every line decides something.
 const PACKAGES: [&str; 3] = ["pairgate-packet", "pairgate-abi", "pairgate-token"];
 
+/// The exit code of cargo-mutants if some mutants made tests hang and none was missed.
+const TIMED_OUT: i32 = 3;
+
 /// What is to be changed.
 #[derive(Debug, Args)]
 pub(crate) struct Wanted {
@@ -32,6 +34,16 @@ pub(crate) struct Wanted {
     /// How many are tried at a time
     #[arg(long, value_name = "N", default_value_t = 2)]
     jobs: u8,
+}
+
+impl Wanted {
+    /// Every mutant of all crates.
+    pub(crate) fn all() -> Self {
+        Self {
+            files: Vec::new(),
+            jobs: 2,
+        }
+    }
 }
 
 /// What cargo-mutants leaves behind.
@@ -47,7 +59,8 @@ struct Outcomes {
 pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
     let tool = MUTANTS.ensure_installed(place)?;
     let output = place.target.join("mutants");
-    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    // An old result must not be taken for that of a run that came to none.
+    place::fresh(&output)?;
     let mut command = Command::new(tool);
     command
         .arg("mutants")
@@ -64,12 +77,15 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
         .args(["--jobs", &wanted.jobs.to_string()])
         .arg("--output")
         .arg(&output);
-    let ended = step::run(&mut command);
+    let status = command.status().context("cannot run cargo-mutants")?;
     let folder = output.join("mutants.out");
     let path = folder.join("outcomes.json");
-    let Ok(text) = fs::read_to_string(&path) else {
-        return ended;
-    };
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!(
+            "cargo-mutants ended with {status} and without a result in {}",
+            path.display()
+        )
+    })?;
     let outcomes: Outcomes =
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", path.display()))?;
     println!(
@@ -77,11 +93,18 @@ pub(crate) fn run(place: &Place, wanted: &Wanted) -> Result<()> {
         outcomes.total_mutants, outcomes.caught, outcomes.timeout, outcomes.unviable, outcomes.missed
     );
     if outcomes.missed > 0 {
-        bail!("no test notices\n{}", missed(&folder.join("missed.txt"))?);
+        bail!(
+            "no test notices these; add a test, or a line with the reason to .cargo/mutants.toml\n{}",
+            missed(&folder.join("missed.txt"))?
+        );
     }
     ensure!(outcomes.total_mutants > 0, "no mutant was tried");
     // A test that hangs has noticed: it would end the run of any person too.
-    if outcomes.timeout == 0 { ended } else { Ok(()) }
+    ensure!(
+        status.success() || status.code() == Some(TIMED_OUT),
+        "cargo-mutants ended with {status}"
+    );
+    Ok(())
 }
 
 fn missed(path: &PathBuf) -> Result<String> {

@@ -79,8 +79,11 @@ fn on_stock(place: &Place, suite: &Path, release: Release) -> Result<()> {
     std::fs::remove_file(&initramfs).context("cannot remove the archive after use")?;
     ensure!(
         code == 0,
-        "the datapath suite failed on kernel {}",
-        kernel.version
+        "the datapath suite failed on kernel {}; its console is in {}; one test again: PAIRGATE_SUITE=NAME cargo xtask \
+         test --kernel {}",
+        kernel.version,
+        log.display(),
+        release.name()
     );
     Ok(())
 }
@@ -95,7 +98,7 @@ fn pack(store: &Store, kernel: &Kernel, suite: &Path) -> Result<PathBuf> {
         .chars()
         .all(|c| c.is_ascii_alphanumeric() || " _:-=".contains(c))
     {
-        bail!("PAIRGATE_SUITE holds words for the suite, and no others: {wish}");
+        bail!("PAIRGATE_SUITE may hold letters, digits, blanks and _ : - = only: {wish}");
     }
     // What the verifier has counted is printed first; the rest of the suite says nothing unless it fails.
     files.init(&format!(

@@ -141,6 +141,21 @@ fn nothing_is_said_about_an_error_and_no_mtu_below_what_every_link_has() {
     assert_eq!(too_big::quoted(&packet, 1279), None);
 }
 
+/// Wrong if false: a program that has not cut the packet yet would sum up bytes that the answer does not hold.
+#[test]
+fn no_more_is_summed_up_than_an_answer_holds() {
+    let frame = segment(Family::V4, 3_000);
+    let packet = said(&frame);
+    let sum = |length: usize| {
+        let kept = Bytes(&frame[..length]);
+        let headers = too_big::headers_v4(&kept, Checksum::Finished, TAP.mac, &packet, 1400);
+        [headers[36], headers[37]]
+    };
+    let quoted = too_big::quoted(&packet, 1400).unwrap() as usize;
+    assert_eq!(sum(14 + quoted), sum(frame.len()));
+    assert_ne!(sum(14 + quoted), sum(14 + quoted - 8), "it sums up less");
+}
+
 /// Wrong if false: a guest would learn of a pair's size after its end.
 #[test]
 fn size_comes_after_time() {

@@ -5,6 +5,7 @@ mod early;
 mod errors;
 mod honest;
 mod neighbours;
+mod outers;
 mod properties;
 mod questions;
 mod reasons;

@@ -85,10 +85,17 @@ fn of_neighbour_discovery_a_guests_own_question_is_answered_and_nothing_else() {
     let spoofed = Err(DropReason::SpoofedNd);
     let short = Err(DropReason::TooShort);
     let bad = Err(DropReason::BadHeader);
+    let multicast = Err(DropReason::Multicast);
     for (what, frame, expected) in [
         ("a question", ask(), Ok(())),
         ("to the gateway alone", with(ask(), 0, &GATEWAY_MAC), Ok(())),
         ("to another", with(ask(), 0, &STRANGER_MAC), bad),
+        ("to a group of another kind", with(ask(), 1, &[0]), multicast),
+        (
+            "to a MAC that only ends like a group's",
+            with(ask(), 0, &[0x32]),
+            bad,
+        ),
         ("from an address of the link", with(ask(), 22, &LOCAL), Ok(())),
         ("from another's address", with(ask(), 22, &PEER6), spoofed),
         ("from an IPv4 address", with(ask(), 22, &wide(GUEST)), spoofed),
@@ -120,6 +127,55 @@ fn of_neighbour_discovery_a_guests_own_question_is_answered_and_nothing_else() {
     ] {
         let judged = nd::Question::of(&Bytes(&frame), &TAP).map(drop);
         assert_eq!(judged, expected, "{what}");
+    }
+}
+
+/// A frame of which no more is read than programs have at hand.
+struct Within<'a>(&'a [u8]);
+
+impl Frame for Within<'_> {
+    fn length(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn read<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        assert!(
+            at + N <= nd::READ,
+            "{N} bytes at {at} are not at hand in a program"
+        );
+        Bytes(self.0).read(at)
+    }
+}
+
+#[test]
+fn no_more_of_a_question_is_read_than_is_at_hand() {
+    let ask = solicitation(PEER6);
+    assert!(nd::Question::of(&Within(&ask), &TAP).is_ok());
+}
+
+/// Wrong if it fails: some guests' stacks would drop the answer, those whose addresses happen to sum up to a second
+/// carry.
+#[test]
+fn checksums_of_answers_are_right_for_every_end_of_an_address() {
+    for last in 0..=u16::MAX {
+        let mut target = PEER6;
+        target[14..].copy_from_slice(&last.to_be_bytes());
+        if target == GUEST6 {
+            continue;
+        }
+        let question = nd::Question::of(&Bytes(&solicitation(target)), &TAP).unwrap();
+        let mut reply = [0; nd::FRAME];
+        question.reply(&TAP, &mut reply);
+        let pseudo = [&reply[22..54], &[0, 0, 0, 32, 0, 0, 0, 58]].concat();
+        let words = pseudo.iter().chain(&reply[54..]).copied().collect::<Vec<u8>>();
+        let sum: u32 = words
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|word| u32::from(u16::from_be_bytes(*word)))
+            .sum();
+        // RFC 1071: with the checksum in its place the sum is all ones.
+        assert_eq!((sum >> 16) + (sum & 0xffff), 0xffff, "{last:#x}");
     }
 }
 

@@ -130,7 +130,7 @@ fn what_is_no_question_of_dhcpv4_goes_the_way_of_its_kind() {
             ("a later fragment", with(frame(), 21, &[0x01])),
             ("with options of IP", with(frame(), 14, &[0x46])),
             ("by TCP", with(frame(), 23, &[6])),
-            ("to another port", with(frame(), 37, &[68])),
+            ("to another port", with(frame(), 37, &[66])),
             ("from another port", with(frame(), 35, &[69])),
             ("to a peer", with(frame(), 30, &PEER)),
         ]

@@ -106,8 +106,19 @@ fn a_transport_header_is_whole_or_the_packet_dies() {
                 Err(DropReason::SpoofedNd),
             ),
             ("from a server's port alone", ports(67, 69), Ok(())),
-            ("to a client's port alone", ports(66, 68), Ok(())),
+            (
+                "to a client's port from any other",
+                ports(1234, 68),
+                Err(DropReason::SpoofedNd),
+            ),
+            (
+                "to a DHCPv6 client's port from any other",
+                ports(1234, 546),
+                Err(DropReason::SpoofedNd),
+            ),
             ("from DHCPv6 servers' port alone", ports(547, 545), Ok(())),
+            ("to a port that ends like one", ports(67, 256 + 68), Ok(())),
+            ("to another that ends like one", ports(547, 0x0122), Ok(())),
         ] {
             assert_eq!(judged(&frame, plain), expected, "{family:?}: {what}");
         }
@@ -183,6 +194,12 @@ fn what_is_to_be_cut_is_of_the_protocol_that_was_judged() {
                 "one too many",
                 too_many,
                 cut(Gso::UDP_L4, 10, 6),
+                Err(DropReason::Offload),
+            ),
+            (
+                "nothing, in datagrams of nothing",
+                datagram(family, true, (1, 2), b""),
+                cut(Gso::UDP_L4, 0, 6),
                 Err(DropReason::Offload),
             ),
             (

@@ -128,11 +128,13 @@ impl Pins {
         self.open(map::BIG)
     }
 
-    fn uplink_mac(&self) -> Result<Array<MapData, [u8; 8]>, OpenError> {
+    /// The uplink's MAC address and two zeros.
+    pub fn uplink_mac(&self) -> Result<Array<MapData, [u8; 8]>, OpenError> {
         self.open(map::UPLINK_MAC)
     }
 
-    pub(super) fn mark_map(&self) -> Result<Array<MapData, u32>, OpenError> {
+    /// The delivered mark, for the agent that comes after.
+    pub fn mark_map(&self) -> Result<Array<MapData, u32>, OpenError> {
         self.open(map::MARK)
     }
 }
@@ -209,14 +211,35 @@ impl Loaded {
         self.pins().flows()
     }
 
-    /// Writes the uplink's MAC address, by which the guard knows what is for this host.
-    pub fn set_uplink_mac(&self, mac: [u8; 6]) -> Result<(), OpenError> {
+    /// Writes the uplink's MAC address, by which the guard knows what is for this host; true if another stood there.
+    pub fn set_uplink_mac(&self, mac: [u8; 6]) -> Result<bool, OpenError> {
         let [a, b, c, d, e, f] = mac;
-        let mut map = self.pins().uplink_mac()?;
-        map.set(0, [a, b, c, d, e, f, 0, 0], 0)
-            .map_err(|source| OpenError {
-                map: map::UPLINK_MAC,
-                source: Box::new(source),
-            })
+        put(
+            self.pins().uplink_mac()?,
+            map::UPLINK_MAC,
+            [a, b, c, d, e, f, 0, 0],
+        )
     }
+
+    /// Writes the mark of the programs, which have it as a constant; true if another stood there.
+    pub fn set_mark(&self) -> Result<bool, OpenError> {
+        put(self.pins().mark_map()?, map::MARK, self.mark())
+    }
+}
+
+/// Writes the only element of a map if it is another; true if so.
+fn put<V: aya::Pod + PartialEq>(
+    mut array: Array<MapData, V>,
+    map: &'static str,
+    value: V,
+) -> Result<bool, OpenError> {
+    let said = |source| OpenError {
+        map,
+        source: Box::new(source),
+    };
+    let is_other = array.get(&0, 0).map_err(said)? != value;
+    if is_other {
+        array.set(0, value, 0).map_err(said)?;
+    }
+    Ok(is_other)
 }

@@ -70,6 +70,18 @@ impl Loaded {
         Some(info.id())
     }
 
+    /// Takes up the guard that an earlier agent has left on an interface, unless one is held; true if it did. The program
+    /// is another from then on, and no frame went past both.
+    pub fn take_up_guard(&mut self, interface: u32) -> Result<bool, GuardError> {
+        let pin = guard_pin(self.pins(), interface);
+        if self.guard_link.is_some() || !pin.exists() {
+            return Ok(false);
+        }
+        let link = taken_up(self.guard()?, &pin);
+        self.guard_link = link.map(|link| (interface, link));
+        Ok(self.guard_link.is_some())
+    }
+
     /// Puts the guard on an interface, or takes up the one that an earlier agent has left there. To be called only
     /// while none of ours runs there.
     pub fn attach_guard(&mut self, interface: u32) -> Result<(), GuardError> {

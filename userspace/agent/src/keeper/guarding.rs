@@ -8,7 +8,7 @@ use crate::{
     xdp_guard::{Choice, Ground, Rule, Sample, Shown, Why, decide},
 };
 use arc_swap::ArcSwap;
-use pairgate_abi::{Direction, DropReason};
+use pairgate_abi::{Direction, DropReason, map};
 use std::{collections::BTreeSet, sync::Arc};
 use tokio::task::block_in_place;
 
@@ -41,8 +41,7 @@ impl Keeper {
         let Some(uplink) = links.iter().find(|link| link.index == index) else {
             return false; // and nothing comes in
         };
-        let ours = block_in_place(|| self.loaded.guard_on(index));
-        let is_on = ours.is_some() && uplink.xdp == ours;
+        let is_on = self.is_guarded(uplink);
         let ground = Ground {
             is_veth: uplink.is_veth,
             other_network: links
@@ -84,15 +83,31 @@ impl Keeper {
         block_in_place(|| self.loaded.guard_on(index)) != uplink.xdp
     }
 
+    /// Whether our guard is on the uplink, be it that an earlier agent has left it there: then it is taken up before anything
+    /// is decided, so that nothing is taken off that would be put on again.
+    fn is_guarded(&mut self, uplink: &Link) -> bool {
+        match block_in_place(|| self.loaded.take_up_guard(uplink.index)) {
+            Ok(true) => return true,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::error!(%error, uplink = %uplink.name, "the XDP guard of the earlier agent could not be taken up");
+            }
+        }
+        let ours = block_in_place(|| self.loaded.guard_on(uplink.index));
+        ours.is_some() && uplink.xdp == ours
+    }
+
     /// Puts the guard on if it is not, and lets it know what it needs.
     fn keep_guard(&mut self, uplink: &Link, is_on: bool) -> Result<(), Why> {
         // Before it is on: it judges by nothing else.
-        if self.guarding.mac != uplink.mac {
-            let mac = uplink.mac.unwrap_or_default();
-            let written = self.loaded.set_uplink_mac(mac);
-            written.map_err(|error| Why::Failed(error.to_string()))?;
-            self.guarding.mac = uplink.mac;
+        let mac = uplink.mac.unwrap_or_default();
+        let written = self.loaded.set_uplink_mac(mac);
+        let was_other = written.map_err(|error| Why::Failed(error.to_string()))?;
+        if was_other && self.guarding.mac == uplink.mac {
+            self.auditor
+                .mended(&[Finding::new(Kind::Altered, map::UPLINK_MAC)]);
         }
+        self.guarding.mac = uplink.mac;
         let done = if is_on {
             self.loaded.pin_guard_again().map(|is_mended| {
                 if is_mended {

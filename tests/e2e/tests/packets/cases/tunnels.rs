@@ -57,6 +57,8 @@ pub(crate) fn cases() -> Vec<Case> {
         both("daemon: the registry's port of its host", |s| s.segment(40_000, 7443).destination(THIS_HOST), ASKED),
         both("daemon: DHCP, a server's answer to its peer", |s| s.datagram(67, 68, &[2, 1, 6, 0]), dies("spoofed_nd")),
         both("daemon: DHCPv6, a server's answer to its peer", |s| s.datagram(547, 546, &[2, 0, 0, 1]), dies("spoofed_nd")),
+        both("daemon: DHCP, an answer to its peer from any port", |s| s.datagram(1234, 68, &[2, 1, 6, 0]), dies("spoofed_nd")),
+        both("daemon: DHCPv6, an answer to its peer from any port", |s| s.datagram(1234, 546, &[2, 0, 0, 1]), dies("spoofed_nd")),
         pair("daemon: DHCP, a server's answer to everybody", (|s| s.datagram(67, 68, &[2, 1, 6, 0]).destination(four(255, 255, 255, 255)), dies("multicast")),
             (|s| s.datagram(547, 546, &[2, 0, 0, 1]).destination(six("ff02::1")), dies("multicast"))),
         pair("daemon: IGMP or MLD to all routers", (|s| s.of(2, &[0x17, 0, 0, 0, 224, 0, 0, 251]).destination(four(224, 0, 0, 2)), dies("multicast")),

@@ -12,6 +12,7 @@ use crate::{
     port::DEVICE,
     taps,
 };
+use pairgate_abi::map;
 use std::collections::{BTreeSet, HashMap};
 use tokio::task::block_in_place;
 
@@ -94,6 +95,12 @@ impl Keeper {
                 self.auditor.mended(&mended);
             }
             Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
+        }
+        // The programs have it as a constant: it is the next agent that would go by another.
+        match self.loaded.set_mark() {
+            Ok(true) => self.auditor.mended(&[Finding::new(Kind::Altered, map::MARK)]),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the mark could not be compared"),
         }
     }
 

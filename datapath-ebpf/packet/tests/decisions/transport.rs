@@ -122,6 +122,17 @@ fn a_transport_header_is_whole_or_the_packet_dies() {
         ] {
             assert_eq!(judged(&frame, plain), expected, "{family:?}: {what}");
         }
+        let (protocol, question) = if family == Family::V4 { (1, 8) } else { (58, 128) };
+        let asked = said(
+            &of(family, protocol, &[question, 0, 9, 9, 0x12, 0x34, 0, 1]),
+            plain,
+        )
+        .unwrap();
+        assert_eq!(
+            asked.ports.source,
+            [0x12, 0x34],
+            "a question's flow is its identifier's"
+        );
         let known = said(&of(family, SCTP, &[1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]), plain).unwrap();
         let ports = (known.ports.source, known.ports.destination);
         assert_eq!(ports, ([1, 2], [3, 4]), "SCTP has ports where grants name them");

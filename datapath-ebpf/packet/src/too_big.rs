@@ -64,7 +64,7 @@ pub fn quoted(packet: &Packet, mtu: u16) -> Option<u32> {
     let most = most(packet.family) as u32;
     // Rounded down where there is less, which no packet is that really exceeds what IPv6 carries everywhere.
     let all = packet.length / STEP as u32 * STEP as u32;
-    Some(if all < most { all } else { most })
+    Some(if all > most { most } else { all })
 }
 
 /// The headers of an answer over IPv4. `frame` is the guest's, cut behind what is quoted; `checksum` is the state of its

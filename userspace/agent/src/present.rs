@@ -1,6 +1,7 @@
 //! Presenting a token to the host it names, and joining the two into a pair that may be carried.
 
 mod back;
+mod silent;
 
 pub use back::{BackError, is_mirror};
 
@@ -13,10 +14,11 @@ use pairgate_api::{
 use pairgate_identity::{Expect, channel};
 use pairgate_token::Claims;
 use rustls::ClientConfig;
+use silent::Silent;
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tonic::transport::Channel;
@@ -98,6 +100,11 @@ pub enum OfferError {
     },
     #[error("host {host} at {at} did not answer within {} seconds", ANSWER_LIMIT.as_secs())]
     Slow { host: Uuid, at: SocketAddr },
+    #[error(
+        "host {host} at {at} has not answered of late, and is asked once in {} seconds",
+        ANSWER_LIMIT.as_secs()
+    )]
+    Silent { host: Uuid, at: SocketAddr },
     #[error("host {host} refused the offer: {because:?}")]
     Refused { host: Uuid, because: String },
     #[error("the host's answer is empty")]
@@ -112,7 +119,7 @@ impl OfferError {
     /// The metric label.
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } | Self::Slow { .. } => "unreachable",
+            Self::Unreachable { .. } | Self::Slow { .. } | Self::Silent { .. } => "unreachable",
             Self::Refused { .. } => "refused",
             Self::Empty | Self::Handle | Self::Mtu(_) => "wrong",
         }
@@ -133,6 +140,7 @@ pub struct Presenter {
     pub known: Arc<Peers>,
     /// One connection per peer, kept. A host that has moved or been made anew is another peer.
     peers: Mutex<HashMap<(SocketAddr, Uuid), Channel>>,
+    silent: Mutex<Silent>,
 }
 
 impl Presenter {
@@ -150,6 +158,7 @@ impl Presenter {
             agent_port,
             known,
             peers: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
@@ -169,8 +178,16 @@ impl Presenter {
             agent_port: u32::from(self.agent_port),
             back,
         };
+        let began = BootTime::now();
+        if !self.silent().may_wait(host, began) {
+            return Err(OfferError::Silent { host, at });
+        }
         let mut peer = PeerClient::new(self.channel(at, host));
         let answer = tokio::time::timeout(ANSWER_LIMIT, peer.offer(request)).await;
+        let now = BootTime::now();
+        // A connection that is refused at once is an answer too; one that nobody takes ends as an error when it is late.
+        let is_answered = matches!(answer, Ok(Ok(_))) || now < began.after(ANSWER_LIMIT / 2);
+        self.silent().ended(host, is_answered, now);
         let answer = answer.map_err(|_| OfferError::Slow { host, at })?;
         let answer = answer.map_err(|status| OfferError::Unreachable {
             host,
@@ -209,6 +226,10 @@ impl Presenter {
     /// Offers that begin from now on go by new connections, which show our newest certificate.
     pub fn reconnect(&self) {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Silent> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn channel(&self, at: SocketAddr, host: Uuid) -> Channel {

@@ -3,8 +3,8 @@
 //! Guarantee: at any moment at most one request for a tap and two addresses, at most [`PER_TAP`] for a tap and
 //! [`IN_ALL`] together; after a failure, a second of silence for that destination. One guest can waste its
 //! own places and nobody else's: the bound for all is eight times what a tap may use, and a tap that is over its
-//! own is not looked at. (Eight guests whose peers' hosts are all silent can take them all, for as long as an answer may
-//! take; renewals have a bound for all, and none for a tap.) Wishes for which a packet is held wait for a place, each guest's in their turn.
+//! own is not looked at. (Eight guests whose peers' hosts all fall silent take them all for once, until the first offers
+//! have waited in vain; renewals have a bound for all, and none for a tap.) Wishes for which a packet is held wait for a place, each guest's in their turn.
 
 use crate::clock::BootTime;
 use pairgate_abi::{OutKey, limits::HELD_PER_TAP};

@@ -10,6 +10,7 @@ use crate::{
     world::{Kind, own::Own},
 };
 use anyhow::{Context, Result, anyhow, bail};
+use pairgate_agent::clock::BootTime;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{
     path::PathBuf,
@@ -22,6 +23,10 @@ use std::{
 
 /// Packets of one episode.
 pub const EPISODE: u64 = 4096;
+
+/// An episode takes milliseconds. One that was stopped for so long, by a person or with its machine, shows nothing: its
+/// conversations end after three minutes, and the oracle, which has no clock, cannot know.
+const HELD_UP: Duration = Duration::from_secs(20);
 
 /// What is to be run.
 #[derive(Clone, Debug)]
@@ -176,26 +181,31 @@ fn episode(
     number: u64,
     tally: &mut Tally,
 ) -> Result<()> {
-    let mut random = random_of(order.seed, number);
-    let mood = mood(&mut random);
     let generator = Generator::new(sources, bench, &own.links);
-    bench.begin(mood)?;
-    let mut packet = Packet::new();
-    let mut through = || {
-        for _ in 0..EPISODE {
-            generator.next(&mut random, &mut packet);
-            let outcome = bench.check(&packet.input)?;
-            tally.note(packet.input.program, outcome.word);
+    loop {
+        let mut random = random_of(order.seed, number);
+        bench.begin(mood(&mut random))?;
+        let began = BootTime::now();
+        let mut packet = Packet::new();
+        let mut through = || {
+            for _ in 0..EPISODE {
+                generator.next(&mut random, &mut packet);
+                let outcome = bench.check(&packet.input)?;
+                tally.note(packet.input.program, outcome.word);
+            }
+            bench.settle()
+        };
+        match through() {
+            Ok(()) => return Ok(()),
+            Err(Fault::Differs(_)) if began.after(HELD_UP) < BootTime::now() => {
+                eprintln!("    episode {number} was held up for too long; it begins again");
+            }
+            Err(Fault::Differs(what)) => {
+                let found = again(&generator, order, number, what);
+                return Err(failure::report(bench, &own.links, &order.failures, found)?);
+            }
+            Err(Fault::Failed(error)) => return Err(error),
         }
-        bench.settle()
-    };
-    match through() {
-        Ok(()) => Ok(()),
-        Err(Fault::Differs(what)) => {
-            let found = again(&generator, order, number, what);
-            Err(failure::report(bench, &own.links, &order.failures, found)?)
-        }
-        Err(Fault::Failed(error)) => Err(error),
     }
 }
 

@@ -18,6 +18,8 @@ use std::time::Duration;
 const PORTS: &str = "/sys/class/virtio-ports";
 /// While nobody is connected a port cannot be waited for: it is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
+/// So many looks in a row must find nobody connected before a command is taken for left alone.
+const HUNG_UP_LOOKS: u32 = 10;
 /// The longest request.
 const LONGEST: usize = 8 << 20;
 /// Of a command that was never started.
@@ -146,13 +148,7 @@ fn watch(port: &File, child: &mut Child) -> Result<i32> {
     let raw = nix::errno::Errno::result(raw).context("cannot hold the command")?;
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     let ended = unsafe { OwnedFd::from_raw_fd(i32::try_from(raw)?) };
-    let mut waited = [
-        PollFd::new(ended.as_fd(), PollFlags::POLLIN),
-        PollFd::new(port.as_fd(), PollFlags::POLLIN),
-    ];
-    while let Err(nix::errno::Errno::EINTR) = poll(&mut waited, PollTimeout::NONE) {}
-    let over = |fd: &PollFd| fd.revents().is_some_and(|flags| !flags.is_empty());
-    if !over(&waited[0]) {
+    if !ends_first(&ended, port) {
         // It may have started others, which hold its pipes open.
         let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL); // it has ended meanwhile: fine
     }
@@ -160,4 +156,40 @@ fn watch(port: &File, child: &mut Child) -> Result<i32> {
     Ok(status
         .code()
         .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()))
+}
+
+/// Whether the command ends before the host hangs up or writes.
+///
+/// A port says that nobody is connected for a moment after somebody is: what is written travels by another way than the
+/// word that a connection has ended and a new one begun, and may overtake both. So it must stay said.
+fn ends_first(ended: &OwnedFd, port: &File) -> bool {
+    let look = |timeout: PollTimeout| {
+        let mut waited = [
+            PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+            PollFd::new(port.as_fd(), PollFlags::POLLIN),
+        ];
+        while let Err(nix::errno::Errno::EINTR) = poll(&mut waited, timeout) {}
+        waited.map(|fd| fd.revents().unwrap_or(PollFlags::empty()))
+    };
+    let mut timeout = PollTimeout::NONE;
+    let mut hung_up = 0;
+    loop {
+        let [command, host] = look(timeout);
+        if !command.is_empty() {
+            return true;
+        }
+        // Where nobody is connected, nothing to read counts as something.
+        if !host.contains(PollFlags::POLLHUP) {
+            if host.contains(PollFlags::POLLIN) {
+                return false;
+            }
+            (hung_up, timeout) = (0, PollTimeout::NONE);
+            continue;
+        }
+        if hung_up == HUNG_UP_LOOKS {
+            return false;
+        }
+        (hung_up, timeout) = (hung_up + 1, PollTimeout::ZERO);
+        std::thread::sleep(LOOK_EVERY);
+    }
 }

@@ -231,7 +231,7 @@ mod tests {
         });
         for sum in near.into_iter().flatten() {
             // A number leaves the same rest under 65 535 however its digits are added up; nothing but nothing makes 0.
-            let rest = u16::try_from(sum % 0xffff).unwrap();
+            let rest = (sum % 0xffff) as u16;
             let added = if rest == 0 && sum > 0 { 0xffff } else { rest };
             assert_eq!(folded(sum), !added, "{sum:#x}");
         }

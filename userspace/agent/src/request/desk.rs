@@ -4,7 +4,8 @@
 //! [`IN_ALL`] together; after a failure, a second of silence for that destination. One guest can waste its
 //! own places and nobody else's: the bound for all is eight times what a tap may use, and a tap that is over its
 //! own is not looked at. (Eight guests whose peers' hosts all fall silent take them all for once, until the first offers
-//! have waited in vain; renewals have a bound for all, and none for a tap.) Wishes for which a packet is held wait for a place, each guest's in their turn.
+//! have waited in vain; renewals have a bound for all, and none for a tap.) Wishes for which a packet is held wait for a
+//! place, each guest's in their turn.
 
 use crate::clock::BootTime;
 use pairgate_abi::{OutKey, limits::HELD_PER_TAP};

@@ -100,7 +100,8 @@ impl Keeper {
         match self.loaded.set_mark() {
             Ok(true) => self.auditor.mended(&[Finding::new(Kind::Altered, map::MARK)]),
             Ok(false) => {}
-            Err(error) => tracing::error!(%error, "the mark could not be compared"),
+            // Its pin is missing, which has just been reported, and once.
+            Err(error) => tracing::debug!(%error, "the mark could not be compared"),
         }
     }
 

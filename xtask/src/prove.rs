@@ -34,7 +34,7 @@ struct Stage {
     work: fn(&Place, &Wanted) -> Result<()>,
 }
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     Stage {
         name: "replays",
         work: |place, _| replays(place),
@@ -74,6 +74,10 @@ const STAGES: [Stage; 11] = [
     Stage {
         name: "hostile guest",
         work: |place, _| bench::hostile(place),
+    },
+    Stage {
+        name: "machines",
+        work: |place, _| test::machines(place),
     },
     Stage {
         name: "debian guest",

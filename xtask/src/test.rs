@@ -161,6 +161,21 @@ fn older_hook(place: &Place) -> Result<()> {
     )
 }
 
+/// Those whose guests may be machines of their own, with such guests. `test` runs the first of them too.
+pub(crate) fn machines(place: &Place) -> Result<()> {
+    programs::build(place)?;
+    let mut command = cargo(place, "test");
+    command.args(["--package", "pairgate-e2e", "--no-fail-fast"]);
+    for test in ["qemu", "talk", "denial", "families", "life", "outage"] {
+        command.args(["--test", test]);
+    }
+    step::run(
+        command
+            .args(["--", "--test-threads=1"])
+            .env("PAIRGATE_GUESTS", "qemu"),
+    )
+}
+
 /// Nothing that the stages before have made may show up as a change.
 fn clean(place: &Place) -> Result<()> {
     let mut git = Command::new("git");

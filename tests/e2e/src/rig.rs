@@ -1,13 +1,16 @@
 //! A laboratory, and what tests ask of it.
 
-use crate::{MARK, StolenHost};
+use crate::{
+    MARK, StolenHost,
+    guests::{self, At, Carried, GuestFlood, Listener},
+};
 use anyhow::{Context, Result};
 use pairgate_api::{local::Drops, rest};
 use pairgate_lab::{
     guard::Lab,
     patience,
-    plan::{GUEST_INTERFACE, METRICS},
-    probe::{EchoServer, Echoes, Flood, Sniffer, exchange, ping},
+    plan::METRICS,
+    probe::{Echoes, Sniffer},
     record::Wishes,
 };
 use std::{
@@ -25,8 +28,6 @@ pub const DB2_6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x22);
 
 /// How long a thing may take that takes milliseconds on an idle machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
-/// How long a lost echo is waited for. Answers within the laboratory take well under a millisecond.
-const ECHO_LIMIT: Duration = Duration::from_millis(250);
 /// The port that floods use.
 const FLOOD_PORT: u16 = 9;
 
@@ -37,8 +38,9 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A laboratory of this test's own.
-    pub fn start(name: &str, wishes: Wishes) -> Result<Self> {
+    /// A laboratory of this test's own. What its guests are, [`GUESTS_ARE`](crate::GUESTS_ARE) says if the test does not.
+    pub fn start(name: &str, mut wishes: Wishes) -> Result<Self> {
+        wishes.vms = wishes.vms.or(guests::wanted()?);
         Ok(Self {
             lab: Lab::for_test(name, wishes)?,
         })
@@ -51,11 +53,7 @@ impl Rig {
 
     /// Echo requests from a guest, one after the other.
     pub fn ping(&self, from: &str, to: impl Into<IpAddr>, count: u32, payload: usize) -> Result<Echoes> {
-        let to = to.into();
-        Ok(self
-            .lab
-            .netns(from)
-            .run(|| ping(to, count, payload, ECHO_LIMIT))??)
+        guests::echoes(&self.lab, from, to.into(), count, payload)
     }
 
     /// Whether an echo is answered now.
@@ -79,19 +77,23 @@ impl Rig {
         len: usize,
         patience: Duration,
     ) -> Result<io::Result<usize>> {
-        let at = to.1.into();
-        let server = self.lab.netns(to.0).run(|| EchoServer::start(at))??;
-        let address = server.address();
-        self.lab.netns(from).run(|| exchange(address, len, patience))
+        guests::stream(&self.lab, from, (to.0, to.1.into()), len, patience)
     }
 
     /// A bounded flood of datagrams from a guest.
-    pub fn flood(&self, from: (&str, Ipv4Addr), to: Ipv4Addr, per_second: u32) -> Result<Flood> {
+    pub fn flood(&self, from: (&str, Ipv4Addr), to: Ipv4Addr, per_second: u32) -> Result<GuestFlood> {
         let (source, target) = (SocketAddr::from((from.1, 0)), SocketAddr::from((to, FLOOD_PORT)));
-        Ok(self
-            .lab
-            .netns(from.0)
-            .run(|| Flood::start(source, target, per_second, 64, 2 * PATIENCE))??)
+        guests::flood(&self.lab, from.0, source, target, per_second, 2 * PATIENCE)
+    }
+
+    /// Somebody in a guest who takes such a flood in, and says nothing.
+    pub fn listen(&self, guest: At<'_>) -> Result<Listener> {
+        guests::listen(&self.lab, guest.0, SocketAddr::from((guest.1, FLOOD_PORT)))
+    }
+
+    /// Numbered datagrams of this size from one guest to another.
+    pub fn datagrams(&self, from: At<'_>, to: At<'_>, count: u16, size: u16) -> Result<Carried> {
+        guests::datagrams(&self.lab, from, to, count, size)
     }
 
     /// Watches what arrives at a guest.
@@ -100,7 +102,7 @@ impl Rig {
         guest: &str,
         takes: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> Result<Sniffer> {
-        self.watch(guest, GUEST_INTERFACE, takes)
+        guests::watch(&self.lab, guest, takes)
     }
 
     /// Watches what arrives on an interface of a namespace of the plan.

@@ -45,7 +45,7 @@ fn nothing_arrives_after_a_denial(
         let denial: Denial = serde_json::from_value(rig.lab.json(&["pair", "deny", one.0, other.0])?)?;
         let returned = SystemTime::now();
         std::thread::sleep(AFTERWARDS);
-        let sent = flood.stop().sent;
+        let sent = flood.stop()?;
         let late = receiver
             .frames()
             .iter()

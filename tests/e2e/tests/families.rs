@@ -2,12 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use pairgate_e2e::{DB1, DB1_6, DB2, DB2_6, PATIENCE, Rig, WEB1, WEB1_6};
-use pairgate_lab::{
-    probe::{Burst, Catcher, Pace, send_numbered},
-    record::Wishes,
-    settings::Underlay,
-};
-use std::{net::IpAddr, time::Duration};
+use pairgate_lab::{record::Wishes, settings::Underlay};
+use std::net::IpAddr;
 
 const MEGABYTE: usize = 1 << 20;
 
@@ -33,24 +29,8 @@ fn talk(rig: &Rig, one: Guest, two: Guest) {
             }
             let came = rig.tcp(from.0, (to.0, target), MEGABYTE, PATIENCE).unwrap();
             assert_eq!(came.unwrap(), MEGABYTE, "TCP from {} to {target}", from.0);
-            let catcher = rig
-                .lab
-                .netns(to.0)
-                .run(|| Catcher::start(target))
-                .unwrap()
-                .unwrap();
-            let at = catcher.address();
-            let bursts = [Burst { count: 1, size: 700 }; 50];
-            let pace = Pace::each(Duration::from_millis(1));
-            let sending = || send_numbered(source, at, bursts, pace);
-            let sent = rig.lab.netns(from.0).run(sending).unwrap().unwrap();
-            let caught = catcher.wait_for(sent, PATIENCE);
-            assert_eq!(
-                (caught.datagrams, caught.damaged),
-                (sent, 0),
-                "{} to {target}",
-                from.0
-            );
+            let carried = rig.datagrams((from.0, source), (to.0, target), 50, 700).unwrap();
+            assert!(carried.all(), "{} to {target}: {carried:?}", from.0);
         }
     }
 }

@@ -7,7 +7,6 @@ use pairgate_e2e::{DB1, DB2, PATIENCE, Rig, WEB1};
 use pairgate_lab::{patience, record::Wishes};
 use std::{
     collections::HashSet,
-    net::UdpSocket,
     time::{Duration, Instant},
 };
 
@@ -45,8 +44,7 @@ fn a_steady_stream_over_several_token_lives_loses_no_packet() {
     rig.await_answer("db1", WEB1).unwrap();
     let at_db1 = rig.watch_guest("db1", |frame| number(frame).is_some()).unwrap();
     // Somebody listens: the ICMP errors of a closed port would make the sender's next call fail.
-    let sink = rig.lab.netns("db1").run(|| UdpSocket::bind((DB1, 9)));
-    let _sink = sink.unwrap().unwrap();
+    let _sink = rig.listen(("db1", DB1.into())).unwrap();
     let flood = rig.flood(("web1", WEB1), DB1, 1000).unwrap();
     let started = Instant::now();
     let mut tokens = HashSet::new();
@@ -58,7 +56,7 @@ fn a_steady_stream_over_several_token_lives_loses_no_packet() {
         Ok((started.elapsed() > Duration::from_secs(4 * LIFE)).then_some(()))
     })
     .unwrap();
-    let sent = flood.stop().sent;
+    let sent = flood.stop().unwrap();
     at_db1.wait_for(sent as usize, Duration::from_secs(1));
     let frames = at_db1.frames();
     let arrived: HashSet<u64> = frames.iter().filter_map(|frame| number(&frame.bytes)).collect();

@@ -1,7 +1,8 @@
 //! Who may talk does, across hosts and with packets of every size; who may not gets nothing.
 
-use pairgate_e2e::{DB1, DB2, PATIENCE, Rig, WEB1};
-use std::time::Duration;
+use pairgate_e2e::{DB1, DB1_6, DB2, PATIENCE, Rig, WEB1};
+use pairgate_lab::{links, patience, plan::UPLINK};
+use std::{net::IpAddr, time::Duration};
 
 /// The largest echo that fits a guest's interface: 1500 bytes less IPv4 and ICMP headers.
 const LARGEST_ECHO: usize = 1500 - 20 - 8;
@@ -82,4 +83,27 @@ fn a_pair_that_is_allowed_later_opens_by_itself() {
     rig.lab.json(&["pair", "deny", "web1", "db2"]).unwrap();
     assert_eq!(rig.ping("web1", DB2, 3, 56).unwrap().received, 0);
     assert_eq!(rig.ping("db2", WEB1, 3, 56).unwrap().received, 0);
+}
+
+/// Wrong if it fails: on an uplink that carries less than the guests send, their connections hang.
+#[test]
+fn a_stream_finds_out_that_the_uplink_carries_less() {
+    let rig = Rig::start_default("narrow").unwrap();
+    let peers = [IpAddr::V4(DB1), IpAddr::V6(DB1_6)];
+    for peer in peers {
+        rig.await_answer("web1", peer).unwrap();
+    }
+    for host in ["h1", "h2"] {
+        links::set_up(&rig.lab.netns(host), UPLINK, None, Some(1400)).unwrap();
+    }
+    patience::until(PATIENCE, "the agent knows of the uplink's new MTU", || {
+        let before = rig.dropped("h1", "from_tap", "too_big")?;
+        rig.ping("web1", DB1, 1, LARGEST_ECHO)?;
+        Ok((rig.dropped("h1", "from_tap", "too_big")? > before).then_some(()))
+    })
+    .unwrap();
+    for peer in peers {
+        let came = rig.tcp("web1", ("db1", peer), MEGABYTE, PATIENCE).unwrap();
+        assert_eq!(came.unwrap(), MEGABYTE, "TCP to {peer}");
+    }
 }

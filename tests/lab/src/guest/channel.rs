@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 pub const PORTS: usize = 4;
 /// How a port's name starts, inside the machine.
 pub const PORT_NAME: &str = "pairgate.";
+/// Exit codes from here on are of commands that were killed, or never began.
+pub const KILLED: i32 = 128;
 /// How long a port may stay taken by commands before it is said.
 const BUSY: Duration = Duration::from_secs(10);
 

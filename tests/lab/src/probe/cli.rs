@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 /// How long a probe that goes on until it is killed goes on at most.
@@ -45,6 +45,8 @@ pub enum Probe {
         to: SocketAddr,
         per_second: u32,
     },
+    /// Takes datagrams in and says nothing of them, until it is killed; says its address first
+    Hear { at: SocketAddr },
     /// Says each frame that comes in and holds these bytes (hexadecimal), until it is killed
     Listen { interface: String, holds: String },
     /// Sends the frames that it reads, one in hexadecimal a line; says how many were taken and refused
@@ -135,6 +137,12 @@ pub fn run(probe: Probe) -> Result<()> {
                 std::thread::sleep(Duration::from_millis(100));
                 line(&flood.sent())?;
             }
+        }
+        Probe::Hear { at } => {
+            let socket = UdpSocket::bind(at)?;
+            line(&socket.local_addr()?)?;
+            std::thread::sleep(LONGEST);
+            Ok(())
         }
         Probe::Listen { interface, holds } => listen(&interface, &holds),
         Probe::Send {

@@ -123,6 +123,13 @@ pub struct Frame {
     pub at: SystemTime,
 }
 
+/// Frames that come in by an interface, or that leave by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
 /// Collects the incoming frames of an interface that a filter takes, until dropped.
 #[derive(Debug)]
 pub struct Sniffer {
@@ -142,11 +149,28 @@ impl Sniffer {
         Self::start_for(interface, libc::ETH_P_ALL as u16, takes)
     }
 
+    /// Sees what leaves by the interface, behind its programs.
+    pub fn start_leaving(
+        interface: &str,
+        takes: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::run(interface, libc::ETH_P_ALL as u16, Way::Out, takes)
+    }
+
     /// Sees what reaches the stack behind the interface's programs, and of that the frames of one ethertype; what the
     /// programs drop or send elsewhere is not seen.
     pub fn start_for(
         interface: &str,
         ethertype: u16,
+        takes: impl Fn(&[u8]) -> bool + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::run(interface, ethertype, Way::In, takes)
+    }
+
+    fn run(
+        interface: &str,
+        ethertype: u16,
+        way: Way,
         takes: impl Fn(&[u8]) -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let socket = packet_socket(interface, ethertype)?;
@@ -159,7 +183,7 @@ impl Sniffer {
         let (list, seen) = (caught.clone(), stop.clone());
         let worker = std::thread::spawn(move || {
             while !seen.load(Ordering::Relaxed) {
-                if let Some(frame) = receive(&socket).filter(|frame| takes(&frame.bytes)) {
+                if let Some(frame) = receive(&socket, way).filter(|frame| takes(&frame.bytes)) {
                     list.0.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
                     list.1.notify_all();
                 }
@@ -214,8 +238,8 @@ impl Drop for Sniffer {
     }
 }
 
-/// The next incoming frame, or none if nothing came for a while. What we send ourselves is passed over.
-fn receive(socket: &OwnedFd) -> Option<Frame> {
+/// The next frame that goes this way, or none if nothing came for a while.
+fn receive(socket: &OwnedFd, way: Way) -> Option<Frame> {
     let mut bytes = vec![0; 65_536];
     let mut space = cmsg_space!(libc::timespec);
     let (len, at) = {
@@ -232,7 +256,7 @@ fn receive(socket: &OwnedFd) -> Option<Frame> {
             .address
             .as_ref()
             .map(|address| address.as_ref().sll_pkttype);
-        if kind == Some(libc::PACKET_OUTGOING) {
+        if (kind == Some(libc::PACKET_OUTGOING)) != (way == Way::Out) {
             return None;
         }
         let at = message.cmsgs().ok()?.find_map(|extra| {

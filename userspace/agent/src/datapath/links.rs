@@ -50,13 +50,22 @@ impl Loaded {
         Ok(lacking)
     }
 
-    /// True while our link of `program` runs on the interface. Its pin may be missing: see [`Self::pin_again`].
+    /// True while our program, or what an earlier agent has pinned, runs on the interface. Its pin may be missing: see
+    /// [`Self::pin_again`].
     pub fn holds(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
         if let Some(there) = self.held.get(&(interface, program)) {
             return there.runs_on(program, interface);
         }
+        self.is_on(program, interface)
+    }
+
+    /// True while our link of `program` is on the interface, whatever program somebody has put under it.
+    pub(super) fn is_on(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
+        if let Some(there) = self.held.get(&(interface, program)) {
+            return there.is_on(program, interface);
+        }
         match self.pinned(program, interface)? {
-            Some(there) => there.runs_on(program, interface),
+            Some(there) => there.is_on(program, interface),
             None => Ok(false),
         }
     }
@@ -121,7 +130,7 @@ impl Loaded {
                 (Some(link), Some(pinned)) if link.is(&pinned) => {
                     self.held.insert((index, program), link);
                 }
-                (Some(link), _) if link.runs_on(program, index)? => {
+                (Some(link), _) if link.is_on(program, index)? => {
                     self.keep(program, index, link)?;
                     mended.push((index, program));
                 }
@@ -164,12 +173,18 @@ impl Loaded {
         }
         // Asked first, because a pin that fails takes the link with it.
         let fit = self.pins().are_kept();
-        let link = match (there, fit) {
+        let (link, number) = match (there, fit) {
             (there, Err(error)) => {
                 self.held.insert((interface, program), there);
                 return Err(broken(error.to_string()));
             }
-            (Attachment::Link(link), Ok(())) => link,
+            (
+                Attachment::Link {
+                    link,
+                    program: number,
+                },
+                Ok(()),
+            ) => (link, number),
             (there @ Attachment::Filter(_), Ok(())) => {
                 self.held.insert((interface, program), there);
                 return self.pin_program(program, interface).map_err(broken);
@@ -180,12 +195,19 @@ impl Loaded {
                 let pinned = link
                     .pin(&pin)
                     .map_err(|error: PinError| broken(error.to_string()))?;
-                let link = Attachment::Link(FdLink::from(pinned));
-                self.held.insert((interface, program), link);
+                let there = Attachment::Link {
+                    link: FdLink::from(pinned),
+                    program: number,
+                };
+                self.held.insert((interface, program), there);
                 Ok(())
             }
             Err(error) => {
-                self.held.insert((interface, program), Attachment::Link(link));
+                let there = Attachment::Link {
+                    link,
+                    program: number,
+                };
+                self.held.insert((interface, program), there);
                 Err(broken(error.to_string()))
             }
         }

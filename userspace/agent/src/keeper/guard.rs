@@ -164,7 +164,8 @@ impl Keeper {
         let auditor = &self.auditor;
         self.guests.retain(|vm, state| match state {
             GuestState::Guarded { tap } if !held.contains(tap) => {
-                let what = format!("a program was taken off tap {tap} of VM {vm}");
+                let what =
+                    format!("a program was taken off tap {tap} of VM {vm}, or another put in its place");
                 auditor.mended(&[Finding::new(Kind::Program, what)]);
                 self.again = self.again.max(Again::Taps);
                 false

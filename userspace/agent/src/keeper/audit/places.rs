@@ -19,11 +19,11 @@ use tokio::task::block_in_place;
 impl Keeper {
     /// Everything beside the maps of pairs, which have their own walk.
     pub(in crate::keeper) async fn audit_places(&mut self) {
-        match block_in_place(|| self.ledger.audit_rows()) {
+        let mut standing = BTreeSet::new();
+        match block_in_place(|| self.ledger.audit_rows(&mut standing)) {
             Ok(mended) => self.auditor.mended(&mended),
             Err(error) => tracing::error!(%error, "the maps could not be compared with what was declared"),
         }
-        let mut standing = BTreeSet::new();
         block_in_place(|| self.audit_pins(&mut standing));
         match self.net.links().await {
             Ok(links) => {

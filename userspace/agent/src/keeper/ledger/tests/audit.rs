@@ -3,12 +3,13 @@
 use super::*;
 use crate::keeper::audit::{Finding, Kind, Walks};
 use pairgate_abi::InEntry;
+use std::collections::BTreeSet;
 
 /// A whole walk, in steps of this size, and a look at the rest.
 fn audit(ledger: &mut Ledger<Fake>, step: usize, now: BootTime) -> Vec<Kind> {
     let mut walks = Walks::default();
     walks.begin();
-    let mut found = ledger.audit_rows().unwrap();
+    let mut found = ledger.audit_rows(&mut BTreeSet::new()).unwrap();
     for _ in 0..1000 {
         if walks.are_over() {
             return found.into_iter().map(|Finding { kind, .. }| kind).collect();
@@ -97,9 +98,20 @@ fn what_a_denial_has_taken_is_a_stray_when_somebody_writes_it_again() {
 fn a_lease_that_was_ended_early_is_reported_and_stays_ended() {
     let (kernel, case) = (Fake::default(), good());
     let mut ledger = running(&kernel, &case, 1);
-    kernel.0.borrow_mut().lease = BootTime::ZERO;
-    assert_eq!(audit(&mut ledger, 8, NOW), [Kind::Altered]);
+    let granted = std::mem::replace(&mut kernel.0.borrow_mut().lease, BootTime::ZERO);
+    let mut standing = BTreeSet::new();
+    let mended = ledger.audit_rows(&mut standing).unwrap();
+    assert_eq!(mended, [], "it is said to be mended, and is not");
+    let kinds: Vec<_> = standing.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::Altered]);
     assert_eq!(kernel.0.borrow().lease, BootTime::ZERO);
+    // The same words in each look: it is said once.
+    ledger.audit_rows(&mut standing).unwrap();
+    assert_eq!(standing.len(), 1);
+    kernel.0.borrow_mut().lease = granted;
+    standing.clear();
+    assert_eq!(ledger.audit_rows(&mut standing).unwrap(), []);
+    assert!(standing.is_empty(), "{standing:?}");
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Keeper {
             .guests
             .values()
             .filter_map(|state| match state {
-                GuestState::Guarded { tap } => Some(*tap),
+                GuestState::Guarded { tap, .. } => Some(*tap),
                 GuestState::Absent | GuestState::Failed { .. } => None,
             })
             .chain([overlay])

@@ -139,15 +139,15 @@ impl Keeper {
         });
         let (uplink, overlay) = (self.doors.uplink.1, self.doors.overlay.index());
         let guard = block_in_place(|| self.loaded.guard_on(uplink));
-        let own: BTreeSet<u32> = self
+        let open: HashMap<u32, u16> = self
             .guests
             .values()
             .filter_map(|state| match state {
-                GuestState::Guarded { tap, .. } => Some(*tap),
+                GuestState::Guarded { tap, mtu } => Some((*tap, *mtu)),
                 GuestState::Absent | GuestState::Failed { .. } => None,
             })
-            .chain([overlay])
             .collect();
+        let own: BTreeSet<u32> = open.keys().copied().chain([overlay]).collect();
         for rival in self.doors.overlay.rivals(links) {
             let what = format!(
                 "the VXLAN device {} is set to this host's overlay port, which {DEVICE} has: it gets no frames; give one of them another port",
@@ -183,7 +183,28 @@ impl Keeper {
                 standing.insert(Finding::new(Kind::Device, what));
             }
         }
+        self.audit_taps(links, &open, standing).await;
         self.audit_settings(links, &own, standing).await;
+    }
+
+    /// The taps that are open for a guest, each with the MTU that it was given. Between two looks the keeper opens and
+    /// shuts none without noting it there.
+    async fn audit_taps(&self, links: &[Link], open: &HashMap<u32, u16>, standing: &mut BTreeSet<Finding>) {
+        for link in links {
+            let Some(mtu) = open.get(&link.index) else {
+                continue;
+            };
+            match taps::keep_open(&self.net, link, *mtu).await {
+                Ok(mended) => {
+                    let mended: Vec<_> = mended
+                        .into_iter()
+                        .map(|what| Finding::new(Kind::Device, what))
+                        .collect();
+                    self.auditor.mended(&mended);
+                }
+                Err(error) => drop(standing.insert(Finding::new(Kind::Device, error.to_string()))),
+            }
+        }
     }
 
     /// A few taps' settings in each look, in turn, and always the VXLAN device's.

@@ -131,9 +131,7 @@ impl Attachment {
     /// Whether both are the same link, or filters with the same program.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Link { link: one, .. }, Self::Link { link: other, .. }) => {
-                matches!((one.info(), other.info()), (Ok(one), Ok(other)) if one.id() == other.id())
-            }
+            (Self::Link { link: one, .. }, Self::Link { link: other, .. }) => is_same(one, other),
             (Self::Filter(one), Self::Filter(other)) => one == other,
             (Self::Link { .. }, Self::Filter(_)) | (Self::Filter(_), Self::Link { .. }) => false,
         }
@@ -159,6 +157,11 @@ fn in_chain(chain: &[Hooked], link: u32, program: Option<u32>) -> Option<Place> 
             .first()
             .is_some_and(|hooked| program.is_none_or(|program| program == hooked.program)),
     })
+}
+
+/// Whether both are one link of the kernel's.
+pub(super) fn is_same(one: &FdLink, other: &FdLink) -> bool {
+    matches!((one.info(), other.info()), (Ok(one), Ok(other)) if one.id() == other.id())
 }
 
 /// The interface is, or nothing ever was on it.

@@ -6,6 +6,7 @@ use super::{
     attachment::{self, Attachment, Hook},
     clsact,
     load::Loaded,
+    pins,
 };
 use aya::{pin::PinError, programs::links::FdLink};
 use std::fmt;
@@ -97,21 +98,22 @@ impl Loaded {
         Ok(ahead)
     }
 
-    /// Pins the maps whose pins somebody has removed; returns their names.
+    /// Pins the maps whose pins somebody has removed, or put something else in the place of; returns their names.
     pub fn pin_maps_again(&self) -> Result<Vec<String>, PinMapError> {
         let mut mended = Vec::new();
-        for name in &self.pinned {
+        for (name, number) in &self.pinned {
             let pin = self.pins().map(name);
-            if pin.exists() {
-                continue;
-            }
             let failed = |why: &dyn fmt::Display| PinMapError {
                 map: name.clone(),
                 why: why.to_string(),
             };
+            if pins::names_map(&pin, *number).map_err(|error| failed(&error))? {
+                continue;
+            }
             self.pins().are_kept().map_err(|error| failed(&error))?;
             let map = self.map(name).ok_or_else(|| failed(&"it is not loaded"))?;
-            map.pin(&pin).map_err(|error| failed(&error))?;
+            let next = self.pins().next_map(name);
+            attachment::pin_over(&pin, &next, |path| map.pin(path)).map_err(|error| failed(&error))?;
             mended.push(name.clone());
         }
         Ok(mended)

@@ -63,16 +63,20 @@ impl Keeper {
 
     /// Without its pin a map or a program ends with this agent.
     fn audit_pins(&mut self, standing: &mut BTreeSet<Finding>) {
-        match self.loaded.pin_maps_again() {
+        let maps_are_pinned = match self.loaded.pin_maps_again() {
             Ok(maps) => {
                 let mended: Vec<_> = maps
                     .into_iter()
                     .map(|map| Finding::new(Kind::Pin, format!("the pin of the map {map}")))
                     .collect();
                 self.auditor.mended(&mended);
+                true
             }
-            Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
-        }
+            Err(error) => {
+                standing.insert(Finding::new(Kind::Pin, error.to_string()));
+                false
+            }
+        };
         match self.ledger.pin_flows_again() {
             Ok(slots) => {
                 let mended: Vec<_> = slots
@@ -96,12 +100,14 @@ impl Keeper {
             }
             Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
         }
-        // The programs have it as a constant: it is the next agent that would go by another.
-        match self.loaded.set_mark() {
-            Ok(true) => self.auditor.mended(&[Finding::new(Kind::Altered, map::MARK)]),
-            Ok(false) => {}
-            // Its pin is missing, which has just been reported, and once.
-            Err(error) => tracing::debug!(%error, "the mark could not be compared"),
+        // Reached by its pin, which may not be there: that stands already.
+        if maps_are_pinned {
+            // The programs have it as a constant: it is the next agent that would go by another.
+            match self.loaded.set_mark() {
+                Ok(true) => self.auditor.mended(&[Finding::new(Kind::Altered, map::MARK)]),
+                Ok(false) => {}
+                Err(error) => drop(standing.insert(Finding::new(Kind::Altered, error.to_string()))),
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 
 use super::{
     attach::{AttachError, Program},
-    attachment::{self, Attachment, Hook},
-    clsact,
+    attachment::{self, Attachment, Hook, is_gone},
+    clsact, kernel,
     load::Loaded,
     pins,
 };
@@ -96,6 +96,29 @@ impl Loaded {
             }));
         }
         Ok(ahead)
+    }
+
+    /// Programs and filters on the way out of an interface where none is ours, by the programs' numbers. A filter of
+    /// another kind has no number: 0.
+    pub fn outward(&self, interface: u32) -> Result<Vec<u32>, AttachError> {
+        // Any of our programs that stands on that side names it.
+        const SIDE: Program = Program::ToTap;
+        let chain = match kernel::tcx_chain(interface, SIDE.side().1) {
+            Ok(chain) => chain,
+            // No hook, or a kernel that has none.
+            Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EINVAL) => Vec::new(),
+            Err(source) => return Err(AttachError::Ask { source }),
+        };
+        let filters = match clsact::filters(interface, SIDE) {
+            Ok(filters) => filters,
+            // A kernel that was built without filters.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Vec::new(),
+            Err(source) => return Err(AttachError::Ask { source }),
+        };
+        let hooked = chain.into_iter().map(|hooked| hooked.program);
+        Ok(hooked
+            .chain(filters.into_iter().map(|filter| filter.program))
+            .collect())
     }
 
     /// Pins the maps whose pins somebody has removed, or put something else in the place of; returns their names.

@@ -111,7 +111,8 @@ impl Keeper {
         }
     }
 
-    /// Other people's programs that see packets before ours. They are let be: what they are for is not known here.
+    /// Other people's programs that see packets before ours, or after ours have sent them. They are let be: what they are
+    /// for is not known here.
     fn audit_hooks(&mut self, links: &[Link], standing: &mut BTreeSet<Finding>) {
         let names: HashMap<u32, &str> = links
             .iter()
@@ -134,6 +135,18 @@ impl Keeper {
                 }
             }
             Err(error) => tracing::error!(%error, "the programs on the interfaces could not be listed"),
+        }
+        let (uplink, index) = &self.doors.uplink;
+        match self.loaded.outward(*index) {
+            Ok(outward) => {
+                let found = outward
+                    .into_iter()
+                    .map(|program| Finding::new(Kind::Foreign, outward_of(uplink, program)));
+                standing.extend(found);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the programs on the way out of the uplink could not be listed")
+            }
         }
     }
 
@@ -243,4 +256,13 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What is said of a program, or of a filter that has none, on the way out of the uplink.
+fn outward_of(uplink: &str, program: u32) -> String {
+    let who = match program {
+        0 => format!("a filter (`tc filter show dev {uplink} egress`)"),
+        program => format!("program {program} (`bpftool prog show id {program}`)"),
+    };
+    format!("{who} is on the way out of {uplink}, and may drop or change what ours send to other hosts")
 }

@@ -204,15 +204,20 @@ impl<T: Tables> Ledger<T> {
         self.tables.pin_flows_again()
     }
 
-    /// Compares the small maps, whole: taps, ways, the lease, the tables of conversations and the refusals. Returns what
-    /// was put right; what is let be stands.
-    pub fn audit_rows(&mut self, standing: &mut BTreeSet<Finding>) -> Result<Vec<Finding>, TableError> {
+    /// Compares the small maps, whole: taps, ways, the lease, the tables of conversations, the refusals and the budgets.
+    /// Returns what was put right; what is let be stands.
+    pub fn audit_rows(
+        &mut self,
+        now: BootTime,
+        standing: &mut BTreeSet<Finding>,
+    ) -> Result<Vec<Finding>, TableError> {
         let mut found = Vec::new();
         self.audit_lease(&mut found, standing)?;
         self.audit_taps(&mut found)?;
         self.audit_ways(&mut found)?;
         self.audit_tables_of_flows(&mut found)?;
         self.audit_refusals(&mut found)?;
+        self.audit_budgets(now, &mut found)?;
         self.settle()?;
         Ok(found)
     }

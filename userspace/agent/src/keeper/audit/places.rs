@@ -20,7 +20,7 @@ impl Keeper {
     /// Everything beside the maps of pairs, which have their own walk.
     pub(in crate::keeper) async fn audit_places(&mut self) {
         let mut standing = BTreeSet::new();
-        match block_in_place(|| self.ledger.audit_rows(&mut standing)) {
+        match block_in_place(|| self.ledger.audit_rows(BootTime::now(), &mut standing)) {
             Ok(mended) => self.auditor.mended(&mended),
             Err(error) => tracing::error!(%error, "the maps could not be compared with what was declared"),
         }

@@ -10,15 +10,26 @@
 #[path = "packets/others.rs"]
 mod others;
 
+use aya::{
+    maps::{MapData, MapInfo},
+    programs::{
+        SchedClassifier, TcAttachType,
+        links::{FdLink, PinnedLink},
+        loaded_programs,
+        tc::SchedClassifierLink,
+    },
+};
 use others::Other;
-use pairgate_abi::Handle;
-use pairgate_agent::datapath::{Pins, Pod};
+use pairgate_abi::{Handle, map};
+use pairgate_agent::datapath::{Hook, Pins, Pod, Program};
 use pairgate_api::local::AgentStatus;
 use pairgate_e2e::{DB1, PATIENCE, Rig};
-use pairgate_lab::{links, patience};
+use pairgate_lab::{links, patience, plan::GUEST_MTU};
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
+    process::Command,
 };
 
 const TAP: &str = "tap-web1";
@@ -44,6 +55,22 @@ fn await_count(rig: &Rig, host: &str, kind: &str, before: u64) {
         Ok((count(rig, host, kind) > before).then_some(()))
     })
     .unwrap();
+}
+
+/// A loaded program, whoever has loaded it.
+fn program(number: u32) -> SchedClassifier {
+    let mut loaded = loaded_programs().filter_map(Result::ok);
+    let info = loaded.find(|info| info.id() == number).unwrap();
+    SchedClassifier::from_program_info(info, "other".into()).unwrap()
+}
+
+fn link(pin: &Path) -> FdLink {
+    PinnedLink::from_pin(pin).unwrap().into()
+}
+
+/// The program under a pinned link, by its number.
+fn under(pin: &Path) -> u32 {
+    link(pin).info().unwrap().program_id()
 }
 
 #[test]
@@ -109,6 +136,31 @@ fn maps_that_somebody_has_written_into_are_put_right() {
     .unwrap();
     assert!(lease.get(&0, 0).unwrap() >= granted);
 
+    // One that somebody has ended is named and stays ended, until it is as granted again: here by the same hands.
+    let mut granted = 0;
+    patience::until(PATIENCE, "the ended lease is named", || {
+        // Again with each look, because the registry may have answered.
+        let now = lease.get(&0, 0)?;
+        if now > 0 {
+            granted = now;
+            lease.set(0, 0, 0)?;
+        }
+        let findings = status(&rig, "h1").findings;
+        Ok(findings
+            .iter()
+            .any(|finding| finding.what.contains(map::LEASE))
+            .then_some(()))
+    })
+    .unwrap();
+    assert!(rig.metrics("h1").unwrap().contains("pairgate_audit_standing 1"));
+    if lease.get(&0, 0).unwrap() == 0 {
+        lease.set(0, granted, 0).unwrap();
+    }
+    patience::until(PATIENCE, "the lease is named no more", || {
+        Ok(status(&rig, "h1").findings.is_empty().then_some(()))
+    })
+    .unwrap();
+
     // A mark that the next agent's programs would stamp on packets, and those of now would not know.
     let mut mark = h1.mark_map().unwrap();
     let (chosen, before) = (mark.get(&0, 0).unwrap(), count(&rig, "h1", "altered"));
@@ -146,6 +198,23 @@ fn pins_programs_and_settings_that_somebody_has_taken_away_come_back() {
     .unwrap();
     await_count(&rig, "h1", "pin", 0);
 
+    // Another map under the names of one of ours and of a table: the next agent would go by it.
+    let other = MapData::from_pin(h1.map(map::LEASE)).unwrap();
+    let is_table = |pin: &&PathBuf| pin.to_string_lossy().contains("flows-");
+    let taken = [h1.map(map::MARK), before.iter().find(is_table).unwrap().clone()];
+    let named = || taken.each_ref().map(|pin| MapInfo::from_pin(pin).unwrap().id());
+    let (ours, found) = (named(), count(&rig, "h1", "pin"));
+    for pin in &taken {
+        let beside = h1.directory().join("other");
+        other.pin(&beside).unwrap();
+        fs::rename(&beside, pin).unwrap();
+    }
+    patience::until(PATIENCE, "the pins name what is ours again", || {
+        Ok((named() == ours).then_some(()))
+    })
+    .unwrap();
+    await_count(&rig, "h1", "pin", found + 1);
+
     let netns = rig.lab.netns("h1");
     netns
         .run(|| {
@@ -158,13 +227,40 @@ fn pins_programs_and_settings_that_somebody_has_taken_away_come_back() {
         .unwrap()
         .unwrap();
     await_count(&rig, "h1", "setting", 0);
+
+    links::set_up(&netns, TAP, None, Some(GUEST_MTU - 100)).unwrap();
+    links::set_down(&netns, TAP).unwrap();
+    patience::until(PATIENCE, "the tap is up again with its MTU", || {
+        let shown = netns.output(Command::new("ip").args(["link", "show", "dev", TAP]))?;
+        let has_mtu = String::from_utf8_lossy(&shown.stdout).contains(&format!("mtu {GUEST_MTU} "));
+        Ok((has_mtu && links::has_carrier(&netns, TAP)?).then_some(()))
+    })
+    .unwrap();
+    await_count(&rig, "h1", "device", 0);
+
+    // Another program under our own link, which stays pinned. A filter is its program.
+    if others::hook() == Hook::Tcx {
+        let tap = links::interface_index(&netns, TAP).unwrap();
+        let pin = h1.link(tap, Program::FromTap);
+        let ours = under(&pin);
+        let mut other = program(under(&h1.link(tap, Program::StopOut)));
+        let swapped = SchedClassifierLink::try_from(link(&pin)).unwrap();
+        other.attach_to_link(swapped).unwrap();
+        patience::until(PATIENCE, "our program is under the link again", || {
+            Ok((under(&pin) == ours).then_some(()))
+        })
+        .unwrap();
+        await_count(&rig, "h1", "program", 0);
+        rig.await_answer("web1", DB1).unwrap();
+    }
+    let found = count(&rig, "h1", "program");
     for pin in before
         .iter()
         .filter(|pin| pin.to_string_lossy().contains("link-"))
     {
         others::detach(pin);
     }
-    await_count(&rig, "h1", "program", 0);
+    await_count(&rig, "h1", "program", found);
     rig.await_answer("web1", DB1).unwrap();
     // What lives on after the agent is what was pinned.
     rig.lab.kill("agent-h1").unwrap();
@@ -255,7 +351,23 @@ fn programs_of_others_in_the_way_are_named_and_let_be() {
     let said = said.unwrap_or_else(|_| doctor.stdout.clone());
     assert!(said.contains("runs before from_tap on tap-web1"), "{said}");
     assert!(rig.answers("web1", DB1).unwrap());
-    drop(foreign);
+
+    // The same program on the way out of the uplink.
+    let said = findings();
+    let on_uplink = said.iter().find(|finding| finding.what.contains(UPLINK));
+    let number = on_uplink.unwrap().what.split(' ').nth(1).unwrap();
+    let mut outward = program(number.parse().unwrap());
+    netns
+        .run(|| outward.attach(UPLINK, TcAttachType::Egress).unwrap())
+        .unwrap();
+    patience::until(PATIENCE, "the program on the way out is named", || {
+        let found = findings();
+        let is_named = |way: &str| found.iter().any(|finding| finding.what.contains(way));
+        Ok(is_named("is on the way out of up0").then_some(()))
+    })
+    .unwrap();
+    assert_eq!(findings().len(), 3);
+    netns.run(|| drop((foreign, outward))).unwrap();
     patience::until(PATIENCE, "nothing is in the way any more", || {
         Ok(findings().is_empty().then_some(()))
     })

@@ -152,15 +152,21 @@ impl<'a> Fresh<'a> {
     }
 }
 
-/// Tells the guests something of their network, and waits until both hosts know.
+/// Tells the guests something of their network, and waits until both hosts and their taps know.
 fn tell(rig: &Rig) -> Result<()> {
     let set = ["network", "set", "default", "--domain", "corp.example"];
     let more = ["--dns", "192.0.2.53", "--dns", "2001:db8::53", "--mtu", "1450"];
     rig.lab.json(&[&set[..], &more[..]].concat())?;
-    for host in ["h1", "h2"] {
-        patience::until(PATIENCE, &format!("{host} knows the MTU"), || {
+    for (host, tap) in [("h1", "tap-web1"), ("h2", "tap-db1")] {
+        patience::until(PATIENCE, &format!("{host} and its tap know the MTU"), || {
             let status = rig.lab.json(&["status", "--host", host])?;
-            Ok((status["vms"][0]["mtu"] == 1450).then_some(()))
+            let mut show = Command::new("ip");
+            let shown = rig
+                .lab
+                .netns(host)
+                .output(show.args(["link", "show", "dev", tap]))?;
+            let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+            Ok((status["vms"][0]["mtu"] == 1450 && shown.contains("mtu 1450 ")).then_some(()))
         })?;
     }
     Ok(())

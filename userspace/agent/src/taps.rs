@@ -139,6 +139,26 @@ pub async fn open(net: &Net, guest: &Guest, tap: ReadyTap) -> Result<(), TapErro
     Ok(())
 }
 
+/// A tap that is open stays up, with its guest's MTU; returns what was not so. To be called only while the programs
+/// hold it.
+pub async fn keep_open(net: &Net, link: &Link, mtu: u16) -> Result<Vec<String>, NetError> {
+    let wrong = deviations(link, mtu);
+    if link.mtu != u32::from(mtu) {
+        net.set_mtu(link.index, mtu).await?;
+    }
+    if !link.is_up {
+        net.set_up(link.index).await?;
+    }
+    Ok(wrong)
+}
+
+fn deviations(link: &Link, mtu: u16) -> Vec<String> {
+    let other_mtu = (link.mtu != u32::from(mtu))
+        .then(|| format!("{} was given the MTU {} instead of {mtu}", link.name, link.mtu));
+    let down = (!link.is_up).then(|| format!("{} was set down", link.name));
+    other_mtu.into_iter().chain(down).collect()
+}
+
 /// Deletes a tap; its queue goes with it.
 pub async fn remove(net: &Net, index: u32) -> Result<(), NetError> {
     net.delete(index).await
@@ -229,6 +249,21 @@ fn persist(name: &TapName, queue: &File) -> Result<(), TapError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tap_that_is_down_or_has_another_mtu_is_not_as_it_was_opened() {
+        let open = Link {
+            name: "tap-web1".to_owned(),
+            is_up: true,
+            mtu: 1500,
+            ..Link::default()
+        };
+        assert!(deviations(&open, 1500).is_empty());
+        let narrow = ["tap-web1 was given the MTU 1500 instead of 1450"];
+        assert_eq!(deviations(&open, 1450), narrow);
+        let down = Link { is_up: false, ..open };
+        assert_eq!(deviations(&down, 1500), ["tap-web1 was set down"]);
+    }
 
     #[test]
     fn only_a_tap_with_our_alias_is_ours() {

@@ -216,7 +216,7 @@ impl Loaded {
     pub fn remove_stale_links(&mut self) -> Result<Vec<u32>, AttachError> {
         let mut gone = Vec::new();
         for (index, program) in self.links()? {
-            if !self.holds(program, index)? {
+            if !self.is_on(program, index)? {
                 self.unpin(index, program)?;
                 gone.push(index);
             }
@@ -231,14 +231,14 @@ impl Loaded {
         }
         // What is held counts more than what is pinned: the pin may be anybody's.
         let there = match self.held.remove(&(index, program)) {
-            Some(there) if there.runs_on(program, index)? => Some(there),
+            Some(there) if there.is_on(program, index)? => Some(there),
             Some(_) | None => self.pinned(program, index)?,
         };
         let there = match there {
-            Some(there) if there.runs_on(program, index)? => self.replace(program, interface, there)?,
+            Some(there) if there.is_on(program, index)? => self.replace(program, interface, there)?,
             Some(_) | None => {
                 self.unpin(index, program)?;
-                let there = Attachment::Link(self.attach_anew(program, interface)?);
+                let there = self.attach_anew(program, interface)?;
                 if !there.runs_on(program, index)? {
                     return Err(AttachError::Replaced {
                         program,
@@ -269,26 +269,32 @@ impl Loaded {
         there: Attachment,
     ) -> Result<Attachment, AttachError> {
         let refused = |source| failed(program, interface, source);
-        let Attachment::Link(link) = there else {
+        let Attachment::Link { link, .. } = there else {
             // Of an agent that was told to use filters: both judge for a moment, and neither is missed.
-            let link = self.attach_anew(program, interface)?;
+            let there = self.attach_anew(program, interface)?;
             let done = clsact::remove(index_of(interface)?, program);
             done.map_err(|error| refused(ProgramError::IOError(error)))?;
-            return Ok(Attachment::Link(link));
+            return Ok(there);
         };
         let link = SchedClassifierLink::try_from(link)
             .map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))?;
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
+        let number = classifier.info().map_err(refused)?.id();
         let id = classifier.attach_to_link(link).map_err(refused)?;
         let link = classifier.take_link(id).map_err(refused)?;
         let link = FdLink::try_from(link);
         let link = link.map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))?;
-        Ok(Attachment::Link(link))
+        Ok(Attachment::Link {
+            link,
+            program: Some(number),
+        })
     }
 
     /// Attaches in the program's order on its hook.
-    fn attach_anew(&mut self, program: Program, interface: &str) -> Result<FdLink, AttachError> {
+    fn attach_anew(&mut self, program: Program, interface: &str) -> Result<Attachment, AttachError> {
+        let refused = |source| failed(program, interface, source);
         let classifier = self.program(program).ok_or(AttachError::NotLoaded { program })?;
+        let number = classifier.info().map_err(refused)?.id();
         let mut tries = 1;
         let id = loop {
             let order = TcAttachOptions::TcxOrder(program.order());
@@ -299,14 +305,15 @@ impl Loaded {
                     tries += 1;
                     kernel::quiesce().map_err(|source| AttachError::Ask { source })?;
                 }
-                Err(source) => return Err(failed(program, interface, source)),
+                Err(source) => return Err(refused(source)),
             }
         };
-        let link = classifier
-            .take_link(id)
-            .map_err(|source| failed(program, interface, source))?;
-        FdLink::try_from(link)
-            .map_err(|error| failed(program, interface, ProgramError::IOError(io::Error::other(error))))
+        let link = FdLink::try_from(classifier.take_link(id).map_err(refused)?);
+        let link = link.map_err(|error| refused(ProgramError::IOError(io::Error::other(error))))?;
+        Ok(Attachment::Link {
+            link,
+            program: Some(number),
+        })
     }
 }
 

@@ -6,7 +6,8 @@
 
 use super::{
     attach::{AttachError, Program},
-    clsact, kernel,
+    clsact,
+    kernel::{self, Hooked},
 };
 use aya::{
     pin::PinError,
@@ -52,7 +53,11 @@ impl Hook {
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Attachment {
-    Link(FdLink),
+    Link {
+        link: FdLink,
+        /// Number of the program that we have put under it; none if that was an earlier agent's doing.
+        program: Option<u32>,
+    },
     /// A filter with the program of this number.
     Filter(u32),
 }
@@ -69,21 +74,34 @@ impl Attachment {
             }
             Some(false) => {
                 let link = PinnedLink::from_pin(pin).map_err(|error| said(&error))?;
-                Ok(Some(Self::Link(FdLink::from(link))))
+                Ok(Some(Self::Link {
+                    link: FdLink::from(link),
+                    program: None,
+                }))
             }
         }
     }
 
-    /// Whether the kernel names it among those that run on the interface now.
+    /// Whether the kernel names it among those that run on the interface now, and with the program that we have put
+    /// there: whoever may administer the network can swap the program under a link.
     pub(super) fn runs_on(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
-        Ok(self.ahead(program, interface)?.is_some())
+        Ok(self.place(program, interface)?.is_some_and(|place| place.is_ours))
+    }
+
+    /// Whether it is there, with whatever program.
+    pub(super) fn is_on(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
+        Ok(self.place(program, interface)?.is_some())
     }
 
     /// Numbers of the programs that run before it on its hook; none if it does not run there. A filter of another
     /// kind has no number: 0.
     pub(super) fn ahead(&self, program: Program, interface: u32) -> Result<Option<Vec<u32>>, AttachError> {
+        Ok(self.place(program, interface)?.map(|place| place.ahead))
+    }
+
+    fn place(&self, program: Program, interface: u32) -> Result<Option<Place>, AttachError> {
         match self {
-            Self::Link(link) => {
+            Self::Link { link, program: put } => {
                 let info = link.info().map_err(|error| AttachError::Pin {
                     program,
                     interface,
@@ -94,8 +112,7 @@ impl Attachment {
                     Err(error) if is_gone(&error) => return Ok(None),
                     Err(source) => return Err(AttachError::Ask { source }),
                 };
-                let at = chain.iter().position(|hooked| hooked.link == info.id());
-                Ok(at.map(|at| chain.iter().take(at).map(|hooked| hooked.program).collect()))
+                Ok(in_chain(&chain, info.id(), *put))
             }
             Self::Filter(number) => {
                 let filters = clsact::filters(interface, program);
@@ -103,7 +120,10 @@ impl Attachment {
                 let at = filters
                     .iter()
                     .position(|filter| filter.is_ours(program) && filter.program == *number);
-                Ok(at.map(|at| filters.iter().take(at).map(|filter| filter.program).collect()))
+                Ok(at.map(|at| Place {
+                    ahead: filters.iter().take(at).map(|filter| filter.program).collect(),
+                    is_ours: true,
+                }))
             }
         }
     }
@@ -111,13 +131,37 @@ impl Attachment {
     /// Whether both are the same link, or filters with the same program.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Link(one), Self::Link(other)) => {
-                matches!((one.info(), other.info()), (Ok(one), Ok(other)) if one.id() == other.id())
-            }
+            (Self::Link { link: one, .. }, Self::Link { link: other, .. }) => is_same(one, other),
             (Self::Filter(one), Self::Filter(other)) => one == other,
-            (Self::Link(_), Self::Filter(_)) | (Self::Filter(_), Self::Link(_)) => false,
+            (Self::Link { .. }, Self::Filter(_)) | (Self::Filter(_), Self::Link { .. }) => false,
         }
     }
+}
+
+/// Where a link or a filter stands on its hook.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    /// Numbers of the programs before it.
+    ahead: Vec<u32>,
+    /// It has the program that we have put there.
+    is_ours: bool,
+}
+
+/// Where a link stands, with the program of this number, if one is given.
+fn in_chain(chain: &[Hooked], link: u32, program: Option<u32>) -> Option<Place> {
+    let at = chain.iter().position(|hooked| hooked.link == link)?;
+    let (ahead, rest) = chain.split_at(at);
+    Some(Place {
+        ahead: ahead.iter().map(|hooked| hooked.program).collect(),
+        is_ours: rest
+            .first()
+            .is_some_and(|hooked| program.is_none_or(|program| program == hooked.program)),
+    })
+}
+
+/// Whether both are one link of the kernel's.
+pub(super) fn is_same(one: &FdLink, other: &FdLink) -> bool {
+    matches!((one.info(), other.info()), (Ok(one), Ok(other)) if one.id() == other.id())
 }
 
 /// The interface is, or nothing ever was on it.
@@ -155,4 +199,23 @@ pub(super) fn pin_over(
     let _none = fs::remove_file(next);
     write(next).map_err(|error| error.to_string())?;
     fs::rename(next, pin).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_ours_only_with_the_program_that_was_put_under_it() {
+        let [other, ours] = [(7, 0), (9, 3)].map(|(program, link)| Hooked { program, link });
+        let place = |program| in_chain(&[other, ours], 3, program);
+        let found = |is_ours| {
+            let ahead = vec![7];
+            Some(Place { ahead, is_ours })
+        };
+        assert_eq!(place(Some(9)), found(true));
+        assert_eq!(place(Some(8)), found(false), "a swapped program goes unseen");
+        assert_eq!(place(None), found(true), "an earlier agent's program is missed");
+        assert_eq!(in_chain(&[other, ours], 4, Some(9)), None);
+    }
 }

@@ -5,13 +5,13 @@
 //! may do everything, which the agent need not be.
 
 use super::{
-    OpenError, Pod,
+    OpenError, Pod, attachment,
     kernel::make_lru_hash,
     maps::{failed, removed},
-    pins::Pins,
+    pins::{self, Pins},
 };
 use crate::{clock::BootTime, keeper::TableError};
-use aya::maps::{HashMap, HashOfMaps, Map, MapData, MapError};
+use aya::maps::{HashMap, HashOfMaps, IterableMap, Map, MapData, MapError};
 use pairgate_abi::{FlowKey, limits::FLOWS_PER_TAP, map};
 use std::{collections, fs, io};
 
@@ -63,8 +63,8 @@ impl Flows {
         let written = self.outer.insert(slot, &made, 0);
         written.map_err(failed("write", map::FLOWS))?;
         // Only now: a pinned table is always the one that the programs have.
-        let pinned = self.pin(slot, made)?;
-        self.tables.insert(slot, pinned);
+        self.pin(slot, &made)?;
+        self.tables.insert(slot, made);
         Ok(())
     }
 
@@ -84,37 +84,35 @@ impl Flows {
         Ok(())
     }
 
-    /// Pins the tables whose pins somebody has removed; returns their slots.
+    /// Pins the tables whose pins somebody has removed, or put something else in the place of; returns their slots.
     pub(super) fn pin_again(&mut self) -> Result<Vec<u32>, TableError> {
-        let slots: Vec<u32> = self.tables.keys().copied().collect();
-        let bare = slots
-            .into_iter()
-            .filter(|slot| !self.pins.flow_table(*slot).exists());
-        let bare: Vec<u32> = bare.collect();
-        for slot in &bare {
-            // Asked first, because a pin that fails takes our hold with it.
+        let mut bare = Vec::new();
+        for (slot, table) in &self.tables {
+            let number = table
+                .map()
+                .info()
+                .map_err(failed("look at a table of", map::FLOWS))?
+                .id();
+            let named = pins::names_map(&self.pins.flow_table(*slot), number);
+            if named.map_err(|error| failed("look at a pin of", map::FLOWS)(error.into()))? {
+                continue;
+            }
             let kept = self.pins.are_kept();
             kept.map_err(|error| failed("pin a table of", map::FLOWS)(error.into()))?;
-            if let Some(table) = self.tables.remove(slot) {
-                match self.pin(*slot, table) {
-                    Ok(table) => {
-                        self.tables.insert(*slot, table);
-                    }
-                    // What the programs have must not be a table that we cannot empty any more.
-                    Err(_) => self.renew(*slot)?,
-                }
-            }
+            self.pin(*slot, table)?;
+            bare.push(*slot);
         }
         Ok(bare)
     }
 
-    fn pin(&self, slot: u32, made: Table) -> Result<Table, TableError> {
-        let pin = self.pins.flow_table(slot);
-        let pinned = made
-            .pin(&pin)
-            .map_err(|error| MapError::PinError { name: None, error });
-        let pinned = pinned.and_then(|()| MapData::from_pin(&pin)).and_then(table);
-        pinned.map_err(failed("pin a table of", map::FLOWS))
+    fn pin(&self, slot: u32, table: &Table) -> Result<(), TableError> {
+        let (pin, next) = (self.pins.flow_table(slot), self.pins.next_flow_table(slot));
+        let pinned = attachment::pin_over(&pin, &next, |path| table.map().pin(path));
+        pinned.map_err(|why| TableError {
+            verb: "pin a table of",
+            map: map::FLOWS,
+            why,
+        })
     }
 
     pub(super) fn slots(&self) -> Result<Vec<u32>, TableError> {

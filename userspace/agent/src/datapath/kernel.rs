@@ -232,9 +232,20 @@ struct PinAttributes {
     flags: u32,
 }
 
-/// Whether a program is pinned there, as opposed to a link; none if nothing is. The kernel gives out both by the
-/// same call and does not say which it was, except in the name of the descriptor.
+/// Whether a program is pinned there, as opposed to a link; none if nothing is.
 pub(super) fn is_pinned_program(pin: &Path) -> io::Result<Option<bool>> {
+    Ok(open_pin(pin)?.map(|(_, what)| what.contains("bpf-prog")))
+}
+
+/// The map that is pinned there; none if nothing is, or something else.
+pub(super) fn pinned_map(pin: &Path) -> io::Result<Option<OwnedFd>> {
+    let there = open_pin(pin)?.filter(|(_, what)| what.contains("bpf-map"));
+    Ok(there.map(|(descriptor, _)| descriptor))
+}
+
+/// What is pinned there, and its kind; none if nothing is. The kernel gives out programs, maps and links by the same
+/// call and does not say which it was, except in the name of the descriptor.
+fn open_pin(pin: &Path) -> io::Result<Option<(OwnedFd, String)>> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let mut attributes = PinAttributes {
         path: path.as_ptr() as u64,
@@ -248,7 +259,7 @@ pub(super) fn is_pinned_program(pin: &Path) -> io::Result<Option<bool>> {
     // SAFETY: the kernel has just made this descriptor and given it to us.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     let what = fs::read_link(format!("/proc/self/fd/{}", descriptor.as_raw_fd()))?;
-    Ok(Some(what.to_string_lossy().contains("bpf-prog")))
+    Ok(Some((descriptor, what.to_string_lossy().into_owned())))
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 
 use super::{
     attach::{AttachError, Program},
-    attachment::{self, Attachment, Hook},
-    clsact,
+    attachment::{self, Attachment, Hook, is_gone},
+    clsact, kernel,
     load::Loaded,
+    pins,
 };
 use aya::{pin::PinError, programs::links::FdLink};
 use std::fmt;
@@ -50,13 +51,22 @@ impl Loaded {
         Ok(lacking)
     }
 
-    /// True while our link of `program` runs on the interface. Its pin may be missing: see [`Self::pin_again`].
+    /// True while our program, or what an earlier agent has pinned, runs on the interface. Its pin may be missing: see
+    /// [`Self::pin_again`].
     pub fn holds(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
         if let Some(there) = self.held.get(&(interface, program)) {
             return there.runs_on(program, interface);
         }
+        self.is_on(program, interface)
+    }
+
+    /// True while our link of `program` is on the interface, whatever program somebody has put under it.
+    pub(super) fn is_on(&self, program: Program, interface: u32) -> Result<bool, AttachError> {
+        if let Some(there) = self.held.get(&(interface, program)) {
+            return there.is_on(program, interface);
+        }
         match self.pinned(program, interface)? {
-            Some(there) => there.runs_on(program, interface),
+            Some(there) => there.is_on(program, interface),
             None => Ok(false),
         }
     }
@@ -88,21 +98,45 @@ impl Loaded {
         Ok(ahead)
     }
 
-    /// Pins the maps whose pins somebody has removed; returns their names.
+    /// Programs and filters on the way out of an interface where none is ours, by the programs' numbers. A filter of
+    /// another kind has no number: 0.
+    pub fn outward(&self, interface: u32) -> Result<Vec<u32>, AttachError> {
+        // Any of our programs that stands on that side names it.
+        const SIDE: Program = Program::ToTap;
+        let chain = match kernel::tcx_chain(interface, SIDE.side().1) {
+            Ok(chain) => chain,
+            // No hook, or a kernel that has none.
+            Err(error) if is_gone(&error) || error.raw_os_error() == Some(libc::EINVAL) => Vec::new(),
+            Err(source) => return Err(AttachError::Ask { source }),
+        };
+        let filters = match clsact::filters(interface, SIDE) {
+            Ok(filters) => filters,
+            // A kernel that was built without filters.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Vec::new(),
+            Err(source) => return Err(AttachError::Ask { source }),
+        };
+        let hooked = chain.into_iter().map(|hooked| hooked.program);
+        Ok(hooked
+            .chain(filters.into_iter().map(|filter| filter.program))
+            .collect())
+    }
+
+    /// Pins the maps whose pins somebody has removed, or put something else in the place of; returns their names.
     pub fn pin_maps_again(&self) -> Result<Vec<String>, PinMapError> {
         let mut mended = Vec::new();
-        for name in &self.pinned {
+        for (name, number) in &self.pinned {
             let pin = self.pins().map(name);
-            if pin.exists() {
-                continue;
-            }
             let failed = |why: &dyn fmt::Display| PinMapError {
                 map: name.clone(),
                 why: why.to_string(),
             };
+            if pins::names_map(&pin, *number).map_err(|error| failed(&error))? {
+                continue;
+            }
             self.pins().are_kept().map_err(|error| failed(&error))?;
             let map = self.map(name).ok_or_else(|| failed(&"it is not loaded"))?;
-            map.pin(&pin).map_err(|error| failed(&error))?;
+            let next = self.pins().next_map(name);
+            attachment::pin_over(&pin, &next, |path| map.pin(path)).map_err(|error| failed(&error))?;
             mended.push(name.clone());
         }
         Ok(mended)
@@ -121,7 +155,7 @@ impl Loaded {
                 (Some(link), Some(pinned)) if link.is(&pinned) => {
                     self.held.insert((index, program), link);
                 }
-                (Some(link), _) if link.runs_on(program, index)? => {
+                (Some(link), _) if link.is_on(program, index)? => {
                     self.keep(program, index, link)?;
                     mended.push((index, program));
                 }
@@ -164,12 +198,18 @@ impl Loaded {
         }
         // Asked first, because a pin that fails takes the link with it.
         let fit = self.pins().are_kept();
-        let link = match (there, fit) {
+        let (link, number) = match (there, fit) {
             (there, Err(error)) => {
                 self.held.insert((interface, program), there);
                 return Err(broken(error.to_string()));
             }
-            (Attachment::Link(link), Ok(())) => link,
+            (
+                Attachment::Link {
+                    link,
+                    program: number,
+                },
+                Ok(()),
+            ) => (link, number),
             (there @ Attachment::Filter(_), Ok(())) => {
                 self.held.insert((interface, program), there);
                 return self.pin_program(program, interface).map_err(broken);
@@ -180,12 +220,19 @@ impl Loaded {
                 let pinned = link
                     .pin(&pin)
                     .map_err(|error: PinError| broken(error.to_string()))?;
-                let link = Attachment::Link(FdLink::from(pinned));
-                self.held.insert((interface, program), link);
+                let there = Attachment::Link {
+                    link: FdLink::from(pinned),
+                    program: number,
+                };
+                self.held.insert((interface, program), there);
                 Ok(())
             }
             Err(error) => {
-                self.held.insert((interface, program), Attachment::Link(link));
+                let there = Attachment::Link {
+                    link,
+                    program: number,
+                };
+                self.held.insert((interface, program), there);
                 Err(broken(error.to_string()))
             }
         }

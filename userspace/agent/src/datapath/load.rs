@@ -9,7 +9,7 @@ use super::{
 };
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
-    maps::{Map, MapError},
+    maps::{Map, MapError, MapInfo},
     programs::{ProgramError, SchedClassifier, links::FdLink},
 };
 use pairgate_abi::{SETTINGS, Settings, map};
@@ -46,8 +46,8 @@ pub struct Loaded {
     pins: Pins,
     mark: u32,
     hook: Hook,
-    /// Maps that are pinned by their names.
-    pub(super) pinned: Vec<String>,
+    /// Maps that are pinned by their names, each with its number in the kernel.
+    pub(super) pinned: Vec<(String, u32)>,
     /// Links of this agent, by interface: they stay on if somebody removes their pins.
     pub(super) held: HashMap<(u32, Program), Attachment>,
     /// The guard in the uplink's driver, and the uplink.
@@ -187,7 +187,9 @@ impl Loaded {
         #[cfg(debug_assertions)]
         super::log::follow(&mut ebpf);
         let names = ebpf.maps().map(|(name, _)| name.to_owned());
-        let pinned = names.filter(|name| pins.map(name).exists()).collect();
+        let number = |name: &str| Some(MapInfo::from_pin(pins.map(name)).ok()?.id());
+        let pinned = names.filter_map(|name| number(&name).map(|number| (name, number)));
+        let pinned = pinned.collect();
         Ok(Self {
             ebpf,
             pins,

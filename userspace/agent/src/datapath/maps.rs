@@ -349,6 +349,17 @@ impl Tables for Maps {
             .map_err(failed("clear", map::BUDGETS))
     }
 
+    fn budget(&self, slot: u32) -> Result<Budget, TableError> {
+        let budget = self.budgets.get(&slot, 0).map(|budget| budget.0);
+        budget.map_err(failed("read", map::BUDGETS))
+    }
+
+    fn set_budget(&mut self, slot: u32, budget: Budget) -> Result<(), TableError> {
+        self.budgets
+            .set(slot, Pod(budget), 0)
+            .map_err(failed("write", map::BUDGETS))
+    }
+
     fn new_flows(&mut self, slot: u32) -> Result<(), TableError> {
         self.flows.renew(slot)
     }

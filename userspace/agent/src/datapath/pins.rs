@@ -1,5 +1,6 @@
 //! Where maps and links live on after the agent: `<pin-dir>/v<ABI version>/`.
-use super::{attach::Program, attachment};
+use super::{attach::Program, attachment, kernel};
+use aya::maps::MapData;
 use nix::sys::statfs::{FsType, statfs};
 use pairgate_abi::ABI_VERSION;
 use std::{
@@ -87,6 +88,11 @@ impl Pins {
             .join(format!("link-{interface}-{}", program.name()))
     }
 
+    /// Name under which a map is pinned that is to take the place of another; `name` is that of its pin.
+    pub(super) fn next_map(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("next-{name}"))
+    }
+
     /// Name under which a pin is made that is to take the place of another.
     pub(super) fn next_link(&self, interface: u32, program: Program) -> PathBuf {
         self.directory
@@ -96,6 +102,11 @@ impl Pins {
     /// Pin of the table of conversations of a tap slot.
     pub fn flow_table(&self, slot: u32) -> PathBuf {
         self.directory.join(format!("flows-{slot}"))
+    }
+
+    /// Name under which such a table is pinned that is to take the place of another.
+    pub(super) fn next_flow_table(&self, slot: u32) -> PathBuf {
+        self.next_map(&format!("flows-{slot}"))
     }
 
     /// Every pinned link.
@@ -122,6 +133,19 @@ impl Pins {
         links.sort_unstable();
         Ok(links)
     }
+}
+
+/// Whether the map of this number is pinned there, and not another one, or anything else.
+pub(super) fn names_map(pin: &Path, number: u32) -> io::Result<bool> {
+    let there = match kernel::pinned_map(pin) {
+        Ok(Some(there)) => there,
+        Ok(None) => return Ok(false),
+        // No object of the kernel's: only a file that has such a name.
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let info = MapData::from_fd(there).and_then(|there| there.info());
+    Ok(info.map_err(io::Error::other)?.id() == number)
 }
 
 /// Removes every pin of every version under `pin_dir`, and the directory. What the links held is detached

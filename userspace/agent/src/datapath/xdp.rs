@@ -101,16 +101,19 @@ impl Loaded {
         Ok(())
     }
 
-    /// Pins the guard anew if somebody has removed its pin; true if that was so.
+    /// Pins the guard anew if somebody has removed its pin, or put something else in its place; true if that was so.
     pub fn pin_guard_again(&mut self) -> Result<bool, GuardError> {
-        let Some((interface, _)) = &self.guard_link else {
+        let Some((interface, link)) = &self.guard_link else {
             return Ok(false);
         };
         let (interface, pin) = (*interface, guard_pin(self.pins(), *interface));
+        let pinned = PinnedLink::from_pin(&pin);
+        let is_ours = pinned.is_ok_and(|pinned| attachment::is_same(link, &FdLink::from(pinned)));
         // A pin that fails takes the link with it.
-        if pin.exists() || self.pins().are_kept().is_err() {
+        if is_ours || self.pins().are_kept().is_err() {
             return Ok(false);
         }
+        attachment::remove(&pin).map_err(|error| failed(&error))?;
         let Some((_, link)) = self.guard_link.take() else {
             return Ok(false);
         };

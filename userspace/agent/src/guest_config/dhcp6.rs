@@ -79,7 +79,8 @@ pub(super) fn answer(message: &[u8], from: Ipv6Addr, facts: &Facts) -> Result<An
     })
 }
 
-/// Which messages name client and server (section 16): others are to be ignored.
+/// Which messages name client and server (section 16), and that who only asks for information names no association
+/// (section 16.12): others are to be ignored.
 fn check_ids(asked: &Message) -> Result<(), Silence> {
     let client = asked.opts().get(OptionCode::ClientId).is_some();
     let server = match asked.opts().get(OptionCode::ServerId) {
@@ -95,10 +96,20 @@ fn check_ids(asked: &Message) -> Result<(), Silence> {
     match (needs_server, server) {
         (_, Some(false)) => Err(Silence::OtherServer),
         (Some(true), None) | (Some(false), Some(true)) => Err(Silence::Unreadable),
+        (None, None | Some(true)) if has_association(asked) => Err(Silence::Unreadable),
         (None, None | Some(true)) => Ok(()), // who only asks for information may be nobody
         (Some(_), _) if client => Ok(()),
         (Some(_), _) => Err(Silence::Unreadable),
     }
+}
+
+fn has_association(asked: &Message) -> bool {
+    asked.opts().iter().any(|option| {
+        matches!(
+            option,
+            DhcpOption::IANA(_) | DhcpOption::IATA(_) | DhcpOption::IAPD(_)
+        )
+    })
 }
 
 /// An answer for each association. One gets all addresses; what the guest named there and has not is taken back with

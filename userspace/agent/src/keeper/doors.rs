@@ -55,7 +55,10 @@ impl Doors {
             if !block_in_place(|| loaded.holds(program, index))? {
                 wrong.push(Finding::new(
                     Kind::Program,
-                    format!("{} was taken off {interface}", program.name()),
+                    format!(
+                        "{} was taken off {interface}, or another put in its place",
+                        program.name()
+                    ),
                 ));
             }
         }

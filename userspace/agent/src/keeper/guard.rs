@@ -94,27 +94,32 @@ impl Keeper {
     }
 
     async fn state_of(&mut self, guest: &Guest, present: &HashMap<u32, &Guest>) -> GuestState {
-        let before = self.guests.get(&guest.id);
-        if let Some(state @ GuestState::Guarded { tap }) = before
+        if let Some(GuestState::Guarded { tap, mtu }) = self.guests.get(&guest.id)
             && present.get(tap).is_some_and(|of| of.id == guest.id)
         {
-            let state = state.clone();
-            let tap = *tap;
-            // The guest's row may have changed; everything else holds.
-            return match self.ledger.seat(guest, tap) {
-                Ok(Some(_)) => state,
-                Ok(None) => self.failed(guest, &GuardError::Full),
-                Err(error) => self.failed(guest, &error.into()),
+            let (tap, mtu) = (*tap, *mtu);
+            return match self.keep_guarded(guest, tap, mtu).await {
+                Ok(()) => GuestState::Guarded { tap, mtu: guest.mtu },
+                Err(error) => self.failed(guest, &error),
             };
         }
         match self.guard(guest).await {
             Ok(Some(tap)) => {
                 tracing::info!(vm = ?guest.name, tap = %guest.tap, "tap is up and guarded");
-                GuestState::Guarded { tap }
+                GuestState::Guarded { tap, mtu: guest.mtu }
             }
             Ok(None) => GuestState::Absent,
             Err(error) => self.failed(guest, &error),
         }
+    }
+
+    /// The guest's row and its MTU may have changed; everything else holds.
+    async fn keep_guarded(&mut self, guest: &Guest, tap: u32, mtu: u16) -> Result<(), GuardError> {
+        self.ledger.seat(guest, tap)?.ok_or(GuardError::Full)?;
+        if mtu != guest.mtu {
+            self.net.set_mtu(tap, guest.mtu).await.map_err(TapError::from)?;
+        }
+        Ok(())
     }
 
     fn failed(&mut self, guest: &Guest, error: &GuardError) -> GuestState {
@@ -163,8 +168,9 @@ impl Keeper {
         };
         let auditor = &self.auditor;
         self.guests.retain(|vm, state| match state {
-            GuestState::Guarded { tap } if !held.contains(tap) => {
-                let what = format!("a program was taken off tap {tap} of VM {vm}");
+            GuestState::Guarded { tap, .. } if !held.contains(tap) => {
+                let what =
+                    format!("a program was taken off tap {tap} of VM {vm}, or another put in its place");
                 auditor.mended(&[Finding::new(Kind::Program, what)]);
                 self.again = self.again.max(Again::Taps);
                 false
@@ -179,7 +185,7 @@ impl Keeper {
         // small and a drain too long, never the other way round.
         let mut passed = HashMap::new();
         for state in self.guests.values() {
-            if let GuestState::Guarded { tap } = state
+            if let GuestState::Guarded { tap, .. } = state
                 && let Some(entry) = self.ledger.seats().entry(*tap)
                 && let Some(packets) = self.totals.to_tap(entry.slot)
             {

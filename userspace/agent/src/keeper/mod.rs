@@ -114,9 +114,10 @@ pub struct Keeper {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum GuestState {
-    /// Both programs hold the tap and it is up.
+    /// Both programs hold the tap and it is up, with the MTU that it was given.
     Guarded {
         tap: u32,
+        mtu: u16,
     },
     /// Other hands are to make the tap, and have not yet.
     Absent,

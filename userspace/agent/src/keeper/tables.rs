@@ -6,7 +6,7 @@ use crate::{
     clock::BootTime,
     present::CarriedPair,
 };
-use pairgate_abi::{FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
+use pairgate_abi::{Budget, FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
 
 /// The maps that authorise, by their owner's verbs.
 ///
@@ -69,6 +69,10 @@ pub trait Tables {
     fn set_lease(&mut self, end: BootTime) -> Result<(), TableError>;
     /// Makes the counters and budgets of a slot zero, for a new guest.
     fn clear_slot(&mut self, slot: u32) -> Result<(), TableError>;
+
+    /// What a slot's guest has spent, as the programs keep it.
+    fn budget(&self, slot: u32) -> Result<Budget, TableError>;
+    fn set_budget(&mut self, slot: u32, budget: Budget) -> Result<(), TableError>;
 
     /// Gives a slot an empty table of conversations.
     fn new_flows(&mut self, slot: u32) -> Result<(), TableError>;

@@ -179,6 +179,12 @@ fn messages_for_others_and_of_servers_are_not_answered() {
             Silence::Unreadable,
         ),
         (
+            "an information request for an address",
+            ask6(Type6::InformationRequest, vec![association(1, &[])]),
+            facts(),
+            Silence::Unreadable,
+        ),
+        (
             "an advertisement",
             ask6(Type6::Advertise, vec![us()]),
             facts(),

@@ -9,7 +9,10 @@ use crate::{
     },
 };
 use pairgate_abi::{Handle, InEntry, OutEntry, OutKey, map};
-use std::{collections::HashSet, hash::Hash};
+use std::{
+    collections::{BTreeSet, HashSet},
+    hash::Hash,
+};
 
 /// Walks through the two maps of pairs.
 #[derive(Debug, Default)]
@@ -201,30 +204,41 @@ impl<T: Tables> Ledger<T> {
         self.tables.pin_flows_again()
     }
 
-    /// Compares the small maps, whole: taps, ways, the lease, the tables of conversations and the refusals.
-    pub fn audit_rows(&mut self) -> Result<Vec<Finding>, TableError> {
+    /// Compares the small maps, whole: taps, ways, the lease, the tables of conversations, the refusals and the budgets.
+    /// Returns what was put right; what is let be stands.
+    pub fn audit_rows(
+        &mut self,
+        now: BootTime,
+        standing: &mut BTreeSet<Finding>,
+    ) -> Result<Vec<Finding>, TableError> {
         let mut found = Vec::new();
-        self.audit_lease(&mut found)?;
+        self.audit_lease(&mut found, standing)?;
         self.audit_taps(&mut found)?;
         self.audit_ways(&mut found)?;
         self.audit_tables_of_flows(&mut found)?;
         self.audit_refusals(&mut found)?;
+        self.audit_budgets(now, &mut found)?;
         self.settle()?;
         Ok(found)
     }
 
-    fn audit_lease(&mut self, found: &mut Vec<Finding>) -> Result<(), TableError> {
+    fn audit_lease(
+        &mut self,
+        found: &mut Vec<Finding>,
+        standing: &mut BTreeSet<Finding>,
+    ) -> Result<(), TableError> {
         let (lease, declared) = (self.tables.lease()?, self.lease());
-        if lease != declared {
-            let verb = if lease > declared { "later" } else { "earlier" };
-            found.push(Finding::new(
-                Kind::Altered,
-                format!("{} ended {verb} than granted", map::LEASE),
-            ));
-            // A lease that somebody has ended early stays ended until the registry's next answer: nothing is opened here.
-            if lease > declared {
-                self.tables.set_lease(declared)?;
-            }
+        if lease > declared {
+            let what = format!("{} ended later than granted", map::LEASE);
+            found.push(Finding::new(Kind::Altered, what));
+            self.tables.set_lease(declared)?;
+        } else if lease < declared {
+            // Who has ended it early may have had a reason: nothing is opened here.
+            let what = format!(
+                "{} ends earlier than granted, and this host's pairs with it, until the registry's next answer",
+                map::LEASE
+            );
+            standing.insert(Finding::new(Kind::Altered, what));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! The maps of pairs are read a slice at a time, so that a full host's hundred thousand entries never keep an offer
 //! waiting; see [`limits`](super::limits).
 
+mod budgets;
 mod entries;
 mod places;
 

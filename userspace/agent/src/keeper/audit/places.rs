@@ -19,11 +19,11 @@ use tokio::task::block_in_place;
 impl Keeper {
     /// Everything beside the maps of pairs, which have their own walk.
     pub(in crate::keeper) async fn audit_places(&mut self) {
-        match block_in_place(|| self.ledger.audit_rows()) {
+        let mut standing = BTreeSet::new();
+        match block_in_place(|| self.ledger.audit_rows(BootTime::now(), &mut standing)) {
             Ok(mended) => self.auditor.mended(&mended),
             Err(error) => tracing::error!(%error, "the maps could not be compared with what was declared"),
         }
-        let mut standing = BTreeSet::new();
         block_in_place(|| self.audit_pins(&mut standing));
         match self.net.links().await {
             Ok(links) => {
@@ -63,16 +63,20 @@ impl Keeper {
 
     /// Without its pin a map or a program ends with this agent.
     fn audit_pins(&mut self, standing: &mut BTreeSet<Finding>) {
-        match self.loaded.pin_maps_again() {
+        let maps_are_pinned = match self.loaded.pin_maps_again() {
             Ok(maps) => {
                 let mended: Vec<_> = maps
                     .into_iter()
                     .map(|map| Finding::new(Kind::Pin, format!("the pin of the map {map}")))
                     .collect();
                 self.auditor.mended(&mended);
+                true
             }
-            Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
-        }
+            Err(error) => {
+                standing.insert(Finding::new(Kind::Pin, error.to_string()));
+                false
+            }
+        };
         match self.ledger.pin_flows_again() {
             Ok(slots) => {
                 let mended: Vec<_> = slots
@@ -96,16 +100,19 @@ impl Keeper {
             }
             Err(error) => drop(standing.insert(Finding::new(Kind::Pin, error.to_string()))),
         }
-        // The programs have it as a constant: it is the next agent that would go by another.
-        match self.loaded.set_mark() {
-            Ok(true) => self.auditor.mended(&[Finding::new(Kind::Altered, map::MARK)]),
-            Ok(false) => {}
-            // Its pin is missing, which has just been reported, and once.
-            Err(error) => tracing::debug!(%error, "the mark could not be compared"),
+        // Reached by its pin, which may not be there: that stands already.
+        if maps_are_pinned {
+            // The programs have it as a constant: it is the next agent that would go by another.
+            match self.loaded.set_mark() {
+                Ok(true) => self.auditor.mended(&[Finding::new(Kind::Altered, map::MARK)]),
+                Ok(false) => {}
+                Err(error) => drop(standing.insert(Finding::new(Kind::Altered, error.to_string()))),
+            }
         }
     }
 
-    /// Other people's programs that see packets before ours. They are let be: what they are for is not known here.
+    /// Other people's programs that see packets before ours, or after ours have sent them. They are let be: what they are
+    /// for is not known here.
     fn audit_hooks(&mut self, links: &[Link], standing: &mut BTreeSet<Finding>) {
         let names: HashMap<u32, &str> = links
             .iter()
@@ -129,6 +136,18 @@ impl Keeper {
             }
             Err(error) => tracing::error!(%error, "the programs on the interfaces could not be listed"),
         }
+        let (uplink, index) = &self.doors.uplink;
+        match self.loaded.outward(*index) {
+            Ok(outward) => {
+                let found = outward
+                    .into_iter()
+                    .map(|program| Finding::new(Kind::Foreign, outward_of(uplink, program)));
+                standing.extend(found);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the programs on the way out of the uplink could not be listed")
+            }
+        }
     }
 
     /// Taps, the VXLAN device and the uplink, as the kernel lists them.
@@ -139,15 +158,15 @@ impl Keeper {
         });
         let (uplink, overlay) = (self.doors.uplink.1, self.doors.overlay.index());
         let guard = block_in_place(|| self.loaded.guard_on(uplink));
-        let own: BTreeSet<u32> = self
+        let open: HashMap<u32, u16> = self
             .guests
             .values()
             .filter_map(|state| match state {
-                GuestState::Guarded { tap } => Some(*tap),
+                GuestState::Guarded { tap, mtu } => Some((*tap, *mtu)),
                 GuestState::Absent | GuestState::Failed { .. } => None,
             })
-            .chain([overlay])
             .collect();
+        let own: BTreeSet<u32> = open.keys().copied().chain([overlay]).collect();
         for rival in self.doors.overlay.rivals(links) {
             let what = format!(
                 "the VXLAN device {} is set to this host's overlay port, which {DEVICE} has: it gets no frames; give one of them another port",
@@ -183,7 +202,28 @@ impl Keeper {
                 standing.insert(Finding::new(Kind::Device, what));
             }
         }
+        self.audit_taps(links, &open, standing).await;
         self.audit_settings(links, &own, standing).await;
+    }
+
+    /// The taps that are open for a guest, each with the MTU that it was given. Between two looks the keeper opens and
+    /// shuts none without noting it there.
+    async fn audit_taps(&self, links: &[Link], open: &HashMap<u32, u16>, standing: &mut BTreeSet<Finding>) {
+        for link in links {
+            let Some(mtu) = open.get(&link.index) else {
+                continue;
+            };
+            match taps::keep_open(&self.net, link, *mtu).await {
+                Ok(mended) => {
+                    let mended: Vec<_> = mended
+                        .into_iter()
+                        .map(|what| Finding::new(Kind::Device, what))
+                        .collect();
+                    self.auditor.mended(&mended);
+                }
+                Err(error) => drop(standing.insert(Finding::new(Kind::Device, error.to_string()))),
+            }
+        }
     }
 
     /// A few taps' settings in each look, in turn, and always the VXLAN device's.
@@ -216,4 +256,13 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What is said of a program, or of a filter that has none, on the way out of the uplink.
+fn outward_of(uplink: &str, program: u32) -> String {
+    let who = match program {
+        0 => format!("a filter (`tc filter show dev {uplink} egress`)"),
+        program => format!("program {program} (`bpftool prog show id {program}`)"),
+    };
+    format!("{who} is on the way out of {uplink}, and may drop or change what ours send to other hosts")
 }

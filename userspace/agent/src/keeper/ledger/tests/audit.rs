@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::keeper::audit::{Finding, Kind, Walks};
-use pairgate_abi::InEntry;
+use pairgate_abi::{Budget, InEntry};
+use std::collections::BTreeSet;
 
 /// A whole walk, in steps of this size, and a look at the rest.
 fn audit(ledger: &mut Ledger<Fake>, step: usize, now: BootTime) -> Vec<Kind> {
     let mut walks = Walks::default();
     walks.begin();
-    let mut found = ledger.audit_rows().unwrap();
+    let mut found = ledger.audit_rows(now, &mut BTreeSet::new()).unwrap();
     for _ in 0..1000 {
         if walks.are_over() {
             return found.into_iter().map(|Finding { kind, .. }| kind).collect();
@@ -97,9 +98,20 @@ fn what_a_denial_has_taken_is_a_stray_when_somebody_writes_it_again() {
 fn a_lease_that_was_ended_early_is_reported_and_stays_ended() {
     let (kernel, case) = (Fake::default(), good());
     let mut ledger = running(&kernel, &case, 1);
-    kernel.0.borrow_mut().lease = BootTime::ZERO;
-    assert_eq!(audit(&mut ledger, 8, NOW), [Kind::Altered]);
+    let granted = std::mem::replace(&mut kernel.0.borrow_mut().lease, BootTime::ZERO);
+    let mut standing = BTreeSet::new();
+    let mended = ledger.audit_rows(NOW, &mut standing).unwrap();
+    assert_eq!(mended, [], "it is said to be mended, and is not");
+    let kinds: Vec<_> = standing.iter().map(|finding| finding.kind).collect();
+    assert_eq!(kinds, [Kind::Altered]);
     assert_eq!(kernel.0.borrow().lease, BootTime::ZERO);
+    // The same words in each look: it is said once.
+    ledger.audit_rows(NOW, &mut standing).unwrap();
+    assert_eq!(standing.len(), 1);
+    kernel.0.borrow_mut().lease = granted;
+    standing.clear();
+    assert_eq!(ledger.audit_rows(NOW, &mut standing).unwrap(), []);
+    assert!(standing.is_empty(), "{standing:?}");
 }
 
 #[test]
@@ -122,6 +134,12 @@ fn rows_ways_lease_and_tables_are_put_right() {
         kernel.lease = lease.after(Duration::from_secs(1));
         kernel.flows.clear();
         kernel.flows.insert(999, HashMap::new());
+        let stopped = Budget {
+            event_ns: u64::MAX,
+            held: 7,
+            ..Budget::default()
+        };
+        kernel.budgets = slots.iter().map(|slot| (*slot, stopped)).collect();
     }
     let mut found = audit(&mut ledger, 8, NOW);
     found.sort_unstable();
@@ -133,13 +151,19 @@ fn rows_ways_lease_and_tables_are_put_right() {
             Kind::Stray,
             Kind::Altered,
             Kind::Altered,
+            Kind::Altered,
             Kind::Missing
         ],
-        "tap, way and table; row and lease; table"
+        "tap, way and table; row, lease and budget; table"
     );
     let kernel = kernel.0.borrow();
     assert_eq!(kernel.taps, taps);
     assert_eq!(kernel.lease, lease, "somebody else grants leases");
     assert!(kernel.hops.is_empty());
+    let kept = kernel
+        .budgets
+        .values()
+        .map(|budget| (budget.event_ns, budget.held));
+    assert_eq!(kept.collect::<Vec<_>>(), [(0, 7)], "a guest stays silent");
     assert_eq!(kernel.flows.keys().copied().collect::<Vec<_>>(), slots);
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     present::CarriedPair,
 };
-use pairgate_abi::{FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
+use pairgate_abi::{Budget, FlowKey, Handle, InEntry, NextHop, OutEntry, OutKey, TapEntry};
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 /// A kernel that outlives the ledgers over it, as the real one does.
@@ -31,6 +31,8 @@ pub(super) struct Kernel {
     /// A guest writes into its table without pause.
     pub(super) flooded: bool,
     pub(super) refused: HashMap<OutKey, BootTime>,
+    /// By slot.
+    pub(super) budgets: HashMap<u32, Budget>,
     /// Verbs in the order in which they were carried out.
     pub(super) log: Vec<&'static str>,
     /// The verb that fails, and how often it works before.
@@ -288,6 +290,17 @@ impl Tables for Fake {
 
     fn clear_slot(&mut self, _slot: u32) -> Result<(), TableError> {
         self.0.borrow_mut().try_to("clear_slot")
+    }
+
+    fn budget(&self, slot: u32) -> Result<Budget, TableError> {
+        Ok(self.0.borrow().budgets.get(&slot).copied().unwrap_or_default())
+    }
+
+    fn set_budget(&mut self, slot: u32, budget: Budget) -> Result<(), TableError> {
+        let mut kernel = self.0.borrow_mut();
+        kernel.try_to("set_budget")?;
+        kernel.budgets.insert(slot, budget);
+        Ok(())
     }
 
     fn new_flows(&mut self, slot: u32) -> Result<(), TableError> {

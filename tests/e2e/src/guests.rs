@@ -3,11 +3,11 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use pairgate_lab::{
+    guard::Lab,
     guest::{
         Inside,
         channel::{Job, KILLED},
     },
-    guard::Lab,
     plan::{GUEST_INTERFACE, GUESTS, Host},
     probe::{
         Burst, Catcher, EchoServer, Echoes, Flood, Pace, Sniffer,
@@ -101,9 +101,7 @@ fn machine(lab: &Lab, guest: &str) -> Result<Option<Inside>> {
 
 pub(crate) fn echoes(lab: &Lab, from: &str, to: IpAddr, count: u32, payload: usize) -> Result<Echoes> {
     let Some(machine) = machine(lab, from)? else {
-        return Ok(lab
-            .netns(from)
-            .run(|| ping(to, count, payload, ECHO_LIMIT))??);
+        return Ok(lab.netns(from).run(|| ping(to, count, payload, ECHO_LIMIT))??);
     };
     let answered: Answered = machine.probe(
         &[
@@ -140,7 +138,11 @@ pub(crate) fn stream(
     let ended = client
         .start_probe(&["exchange", &at, &len, &limit], "")?
         .finish(2 * COMMAND_LIMIT)?;
-    ensure!(ended.code < KILLED, "{client} killed the stream: {}", ended.stderr);
+    ensure!(
+        ended.code < KILLED,
+        "{client} killed the stream: {}",
+        ended.stderr
+    );
     if ended.code != 0 {
         return Ok(Err(io::Error::other(ended.stderr)));
     }
@@ -213,9 +215,7 @@ pub(crate) fn watch(
     takes: impl Fn(&[u8]) -> bool + Send + 'static,
 ) -> Result<Sniffer> {
     let sniffer = match lab.plan().settings.vms {
-        Vms::Netns => lab
-            .netns(guest)
-            .run(|| Sniffer::start(GUEST_INTERFACE, takes))?,
+        Vms::Netns => lab.netns(guest).run(|| Sniffer::start(GUEST_INTERFACE, takes))?,
         Vms::Qemu => {
             let known = GUESTS.iter().find(|known| known.name == guest);
             let known = known.with_context(|| format!("the laboratory has no guest {guest}"))?;

@@ -142,7 +142,12 @@ pub(crate) fn of_finding(finding: &AuditFinding) -> Ailment {
         "pin" => {
             "mount a BPF file system where the pins were, the agent pins everything anew; until then do not stop it"
         }
-        "foreign" => "find out whose it is, and move it behind ours, or off this interface",
+        "foreign" => {
+            "find out whose it is; one that only counts or watches can stay, any other goes behind ours, or off this interface"
+        }
+        "altered" => {
+            "find out who writes into our maps; the registry's next answer, or a new start of the agent, ends it"
+        }
         "device" => {
             "undo it with the command named; nothing that guests say gets there while our programs are on"
         }

@@ -213,6 +213,10 @@ impl Keeper {
             let Some(mtu) = open.get(&link.index) else {
                 continue;
             };
+            // Without its programs a tap stays down: if they could not be looked for before, nobody has said so.
+            if !link.is_up && !self.is_held(link.index) {
+                continue;
+            }
             match taps::keep_open(&self.net, link, *mtu).await {
                 Ok(mended) => {
                     let mended: Vec<_> = mended
@@ -224,6 +228,11 @@ impl Keeper {
                 Err(error) => drop(standing.insert(Finding::new(Kind::Device, error.to_string()))),
             }
         }
+    }
+
+    fn is_held(&self, tap: u32) -> bool {
+        let held = block_in_place(|| self.loaded.attached_taps());
+        held.is_ok_and(|held| held.contains(&tap))
     }
 
     /// A few taps' settings in each look, in turn, and always the VXLAN device's.
